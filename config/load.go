@@ -1,0 +1,203 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Error is one thing wrong in the file.
+type Error struct {
+	File string
+	// Line counts from 1; 0 means the file as a whole.
+	Line int
+	// Field is the path of the key, such as "teams[1].repo.url"; may be empty.
+	Field   string
+	Message string
+}
+
+// Error is "file:line: field: message".
+func (e Error) Error() string {
+	at := e.File
+	if e.Line > 0 {
+		at += ":" + strconv.Itoa(e.Line)
+	}
+	if e.Field != "" {
+		at += ": " + e.Field
+	}
+	return at + ": " + e.Message
+}
+
+// Load reads and validates the file and fills in defaults. Relative paths in
+// it become relative to the file's directory. The error joins every finding;
+// each is an Error.
+func Load(file string) (*Config, error) {
+	body, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	c, err := parse(file, body)
+	if err != nil {
+		return nil, err
+	}
+	c.resolvePaths(filepath.Dir(file))
+	return c, nil
+}
+
+// Default is the configuration of a run without a file: no teams, and
+// everything else as Load would fill it in.
+func Default() *Config {
+	c := &Config{APIVersion: APIVersion, Kind: Kind}
+	c.setDefaults()
+	return c
+}
+
+func parse(file string, body []byte) (*Config, error) {
+	var root yaml.Node
+	if err := yaml.Unmarshal(body, &root); err != nil {
+		return nil, fromYAML(file, err)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(body))
+	dec.KnownFields(true)
+	var c Config
+	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fromYAML(file, err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, Error{File: file, Message: "more than one YAML document; a configuration is one"}
+	}
+	c.setDefaults()
+	v := validator{file: file, root: &root}
+	v.config(&c)
+	if len(v.errs) > 0 {
+		return nil, errors.Join(v.errs...)
+	}
+	return &c, nil
+}
+
+// fromYAML gives the parser's errors, which name lines in their text, a
+// file and a line of their own.
+func fromYAML(file string, err error) error {
+	texts := []string{err.Error()}
+	if te := (*yaml.TypeError)(nil); errors.As(err, &te) {
+		texts = te.Errors
+	}
+	var errs []error
+	for _, text := range texts {
+		e := Error{File: file, Message: strings.TrimPrefix(text, "yaml: ")}
+		if rest, ok := strings.CutPrefix(e.Message, "line "); ok {
+			if num, msg, ok := strings.Cut(rest, ": "); ok {
+				if n, convErr := strconv.Atoi(num); convErr == nil {
+					e.Line, e.Message = n, msg
+				}
+			}
+		}
+		if field, _, ok := strings.Cut(e.Message, " not found in type "); ok {
+			e.Message = "unknown " + field + "; see docs/config.md for the keys there are"
+		}
+		errs = append(errs, e)
+	}
+	return errors.Join(errs...)
+}
+
+// UnmarshalYAML reads a Go duration; negative ones are refused.
+func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
+	v, err := time.ParseDuration(n.Value)
+	if err != nil || v < 0 {
+		return typeError(n, fmt.Sprintf("%q is not a duration such as 500ms, 90s or 5m", n.Value))
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Std is the duration as the standard library has it.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// UnmarshalYAML reads a whole number of bytes with an optional suffix Ki, Mi or Gi.
+func (s *Size) UnmarshalYAML(n *yaml.Node) error {
+	text, factor := n.Value, int64(1)
+	for suffix, f := range map[string]int64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30} {
+		if t, ok := strings.CutSuffix(n.Value, suffix); ok {
+			text, factor = t, f
+		}
+	}
+	v, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || v < 0 || v > (1<<62)/factor {
+		return typeError(n, fmt.Sprintf("%q is not a size such as 65536, 512Ki or 16Mi", n.Value))
+	}
+	*s = Size(v * factor)
+	return nil
+}
+
+func typeError(n *yaml.Node, msg string) error {
+	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %s", n.Line, msg)}}
+}
+
+func (c *Config) setDefaults() {
+	setDefault(&c.StateDir, ".isoline")
+	setDefault(&c.Cluster.Mode, "none")
+	c.Listeners.HTTP.setDefault("0.0.0.0", 8080)
+	c.Listeners.HTTPS.setDefault("0.0.0.0", 8443)
+	c.XDS.Address.setDefault("127.0.0.1", 18000)
+	c.Web.setDefault("127.0.0.1", 9080)
+	setDefault(&c.XDS.StartDeadline, Duration(30*time.Second))
+	setDefault(&c.XDS.WarmGrace, Duration(15*time.Second))
+	setDefault(&c.Render.Deadline, Duration(20*time.Second))
+	setDefault(&c.Render.Memory, 512<<20)
+	for i := range c.Teams {
+		c.Teams[i].setDefaults()
+	}
+}
+
+func (t *Team) setDefaults() {
+	if t.Repo.Ref == (Ref{}) {
+		t.Repo.Ref.Branch = "main"
+	}
+	if len(t.Kinds) == 0 {
+		t.Kinds = slices.Clone(defaultKinds)
+	}
+	setDefault(&t.Repo.Interval, Duration(time.Minute))
+	setDefault(&t.Repo.Timeout, Duration(time.Minute))
+	setDefault(&t.Limits.Objects, 1000)
+	setDefault(&t.Limits.Files, 2000)
+	setDefault(&t.Limits.Bytes, 16<<20)
+	if t.Limits.PrunePercent == nil {
+		percent := 30
+		t.Limits.PrunePercent = &percent
+	}
+}
+
+func (a *Address) setDefault(ip string, port int) {
+	setDefault(&a.Address, ip)
+	setDefault(&a.Port, port)
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+func (c *Config) resolvePaths(dir string) {
+	paths := []*string{&c.StateDir}
+	for i := range c.Teams {
+		a := &c.Teams[i].Repo.Auth
+		paths = append(paths, &a.PasswordFile, &a.TokenFile, &a.CAFile, &a.CertFile,
+			&a.KeyFile, &a.IdentityFile, &a.PassphraseFile, &a.KnownHostsFile)
+	}
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
