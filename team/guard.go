@@ -43,6 +43,12 @@ func Guard(t *config.Team, before, after []*manifest.Object, allow AllowRemoval)
 		return nil
 	}
 	was, is := countAll(before, allow), countAll(after, AllowRemoval{})
+	// The routes of an object that is gone went with it and are not counted again.
+	was.routes = slices.DeleteFunc(was.routes, func(r string) bool {
+		object, _, _ := strings.Cut(r, " route ")
+		_, there := slices.BinarySearch(is.objects, object)
+		return !there
+	})
 	if len(after) == 0 && len(was.objects) > 0 {
 		return guarded(t, "RevisionEmpty", "this revision has no objects left", was.objects)
 	}
