@@ -18,9 +18,19 @@ type VirtualHost struct {
 	Host string `json:"host"`
 	// Owner is the root HTTPProxy, or the incumbent Ingress where there is none.
 	Owner manifest.Key `json:"owner"`
+	// Claims are the objects whose claim on the host stands, in the order in
+	// which they decide conflicts. Owner is one of them.
+	Claims []Claim `json:"claims,omitempty"`
 	// Routes are in order of precedence: the first that matches serves. No two
-	// have the same Match.
+	// have the same Match. A host may have none: it then answers 404, and no
+	// wildcard's owner serves it.
 	Routes []Route `json:"routes"`
+}
+
+// Claim is an object that may serve a host, and the team that it came from.
+type Claim struct {
+	Object manifest.Key `json:"object"`
+	Team   string       `json:"team,omitempty"`
 }
 
 // Route is one match and what is done with it.
@@ -28,6 +38,8 @@ type Route struct {
 	Match Match `json:"match"`
 	// Owner holds the route; it is the last of Chain.
 	Owner manifest.Key `json:"owner"`
+	// Team is the one that Owner came from; empty without teams.
+	Team string `json:"team,omitempty"`
 	// Field is where in Owner the route stands, such as "spec.routes[2]".
 	Field string `json:"field,omitempty"`
 	// Chain runs from the root to Owner, one object for every include.
@@ -36,6 +48,11 @@ type Route struct {
 	// LastGood says that the route as written now is in error and that Action
 	// is what served before.
 	LastGood bool `json:"lastGood,omitempty"`
+	// Unresolved says that the route as written now is in error and that
+	// Action is what is left of it: some of its services, or a direct response
+	// that keeps the requests from falling through to a broader route. It is
+	// never taken as a last good action.
+	Unresolved bool `json:"unresolved,omitempty"`
 }
 
 // PathType says how a Path is compared.
@@ -108,13 +125,15 @@ type Match struct {
 	Query   []Condition `json:"query,omitempty"`
 }
 
-// Key identifies a match within its host: equal keys, equal matches. It is
-// readable and stable, and is the name of the route in Envoy.
+// Key identifies a match within its host: equal keys, equal matches, and the
+// other way round. It is readable and stable, and is the name of the route in
+// Envoy. Tokens that hold spaces, quotes or anything but printable ASCII are
+// quoted, as are all values.
 func (m Match) Key() string {
 	var b strings.Builder
 	b.WriteString(string(m.Path.Type))
 	b.WriteByte(' ')
-	b.WriteString(m.Path.Value)
+	b.WriteString(token(m.Path.Value))
 	for _, c := range m.Headers {
 		b.WriteString(" header:")
 		c.write(&b)
@@ -127,7 +146,7 @@ func (m Match) Key() string {
 }
 
 func (c Condition) write(b *strings.Builder) {
-	b.WriteString(c.Name)
+	b.WriteString(token(c.Name))
 	b.WriteByte(' ')
 	if c.Invert {
 		b.WriteString("not-")
@@ -143,6 +162,20 @@ func (c Condition) write(b *strings.Builder) {
 		b.WriteByte(' ')
 		b.WriteString(strconv.Quote(c.Value))
 	}
+}
+
+// token is s itself where it cannot be taken for more than one token, else
+// quoted.
+func token(s string) string {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' || s[i] == '"' {
+			return strconv.Quote(s)
+		}
+	}
+	if s == "" {
+		return `""`
+	}
+	return s
 }
 
 // Action is what is done with a request: exactly one of Clusters, Redirect
@@ -269,4 +302,13 @@ func compareBool(a, b bool) int {
 	default:
 		return 1
 	}
+}
+
+// Compare is a total order of keys.
+func (k EndpointsKey) Compare(o EndpointsKey) int {
+	return cmp.Or(
+		cmp.Compare(k.Namespace, o.Namespace),
+		cmp.Compare(k.Service, o.Service),
+		cmp.Compare(k.PortName, o.PortName),
+	)
 }

@@ -1,0 +1,298 @@
+package dag
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
+
+	"isoline.dev/isoline/manifest"
+	"isoline.dev/isoline/problem"
+)
+
+// actionReader turns what a route says into an Action, and collects what is
+// wrong with it.
+type actionReader struct {
+	reader   *reader
+	owner    *entry
+	field    string
+	problems []problem.Problem
+}
+
+func (a *actionReader) fail(typ, reason, field, format string, args ...any) {
+	a.problems = append(a.problems, errorIn(a.owner, typ, reason, a.field+field, format, args...))
+}
+
+// route is the action of an HTTPProxy's route with the given merged path.
+func (a *actionReader) route(r *contourv1.Route, path Path) (Action, verdict) {
+	kinds := 0
+	for _, set := range []bool{len(r.Services) > 0, r.RequestRedirectPolicy != nil, r.DirectResponsePolicy != nil} {
+		if set {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		a.fail(contourv1.ConditionTypeRouteError, "RouteActionCountNotValid", "",
+			"must set exactly one of route.services or route.requestRedirectPolicy or route.directResponsePolicy")
+		return Action{}, broken
+	}
+	switch {
+	case r.RequestRedirectPolicy != nil:
+		return a.redirect(r.RequestRedirectPolicy)
+	case r.DirectResponsePolicy != nil:
+		return a.directResponse(r.DirectResponsePolicy)
+	default:
+		return a.forward(r, path)
+	}
+}
+
+func (a *actionReader) redirect(p *contourv1.HTTPRequestRedirectPolicy) (Action, verdict) {
+	to, err := readRedirect(p)
+	if err != nil {
+		a.fail(contourv1.ConditionTypeRouteError, "RequestRedirectPolicy", ".requestRedirectPolicy",
+			"route.requestRedirectPolicy is invalid: %s", err)
+		return Action{}, broken
+	}
+	return Action{Redirect: &to}, whole
+}
+
+// readRedirect reads a redirect. Where no API server checked the object
+// against its schema, the schema's rules are checked here.
+func readRedirect(p *contourv1.HTTPRequestRedirectPolicy) (Redirect, error) {
+	to := Redirect{
+		Scheme: deref(p.Scheme), Hostname: deref(p.Hostname), Path: deref(p.Path), Prefix: deref(p.Prefix),
+		StatusCode: 302,
+	}
+	if p.StatusCode != nil {
+		to.StatusCode = uint32(*p.StatusCode)
+	}
+	switch to.StatusCode {
+	case 301, 302, 303, 307, 308:
+	default:
+		return to, fmt.Errorf("invalid status code %d, must be 301, 302, 303, 307 or 308", to.StatusCode)
+	}
+	if p.Port != nil {
+		if *p.Port < 1 || *p.Port > 65535 {
+			return to, errors.New("port must be in the range 1-65535")
+		}
+		to.Port = uint32(*p.Port)
+	}
+	switch {
+	case p.Path != nil && p.Prefix != nil:
+		return to, errors.New("cannot specify both redirect path and redirect prefix")
+	case p.Path != nil && !strings.HasPrefix(to.Path, "/"), p.Prefix != nil && !strings.HasPrefix(to.Prefix, "/"):
+		return to, errors.New("path and prefix must start with /")
+	case p.Scheme != nil && to.Scheme != "http" && to.Scheme != "https":
+		return to, fmt.Errorf("invalid scheme %q, must be http or https", to.Scheme)
+	case p.Hostname != nil && (!validHost(to.Hostname) || strings.HasPrefix(to.Hostname, "*")):
+		return to, fmt.Errorf("invalid hostname %q", to.Hostname)
+	}
+	return to, nil
+}
+
+// maxBody is the longest direct response that Envoy takes, in bytes, unless
+// told otherwise.
+const maxBody = 4096
+
+func (a *actionReader) directResponse(p *contourv1.HTTPDirectResponsePolicy) (Action, verdict) {
+	switch {
+	case p.StatusCode < 200 || p.StatusCode > 599:
+		a.fail(contourv1.ConditionTypeRouteError, "DirectResponsePolicyInvalid", ".directResponsePolicy.statusCode",
+			"invalid status code %d, must be in the range [200, 599]", p.StatusCode)
+		return Action{}, broken
+	case len(p.Body) > maxBody:
+		a.fail(contourv1.ConditionTypeRouteError, "DirectResponsePolicyInvalid", ".directResponsePolicy.body",
+			"the body has %d bytes, at most %d are allowed", len(p.Body), maxBody)
+		return Action{}, broken
+	}
+	return Action{DirectResponse: &DirectResponse{StatusCode: uint32(p.StatusCode), Body: p.Body}}, whole
+}
+
+func (a *actionReader) forward(r *contourv1.Route, path Path) (Action, verdict) {
+	rewrite, ok := a.rewrite(r.PathRewritePolicy, path)
+	if !ok {
+		return Action{}, broken
+	}
+	check, err := readHealthCheck(r.HealthCheckPolicy)
+	if err != nil {
+		a.fail(contourv1.ConditionTypeRouteError, "HealthCheckPolicyInvalid", ".healthCheckPolicy", "%s", err)
+		return Action{}, broken
+	}
+	action := Action{Rewrite: rewrite}
+	for i, s := range r.Services {
+		if w, ok := a.service(s, fmt.Sprintf(".services[%d]", i)); ok {
+			w.Cluster.HealthCheck = check
+			action.Clusters = append(action.Clusters, w)
+		}
+	}
+	switch {
+	case !a.weightsFit(action):
+		return Action{}, broken
+	case len(action.Clusters) == 0:
+		return Action{}, broken
+	case len(action.Clusters) < len(r.Services):
+		return action, partial
+	default:
+		return action, whole
+	}
+}
+
+// service is one upstream; what is wrong with it costs the route only this one.
+func (a *actionReader) service(s contourv1.Service, field string) (WeightedCluster, bool) {
+	if s.Port < 1 || s.Port > 65535 {
+		a.fail(contourv1.ConditionTypeServiceError, "ServicePortInvalid", field+".port",
+			"service %q: port must be in the range 1-65535", s.Name)
+		return WeightedCluster{}, false
+	}
+	if s.Weight < 0 || s.Weight > math.MaxUint32 {
+		a.fail(contourv1.ConditionTypeServiceError, "ServiceWeightInvalid", field+".weight",
+			"service %q: weight must be in the range 0-%d", s.Name, uint32(math.MaxUint32))
+		return WeightedCluster{}, false
+	}
+	cluster, ok := a.cluster(s.Name, portRef{number: int32(s.Port)}, s.Protocol, field,
+		contourv1.ConditionTypeServiceError, "Spec.Routes unresolved service reference: ")
+	return WeightedCluster{Cluster: cluster, Weight: uint32(s.Weight)}, ok
+}
+
+// cluster finds the Service in the owner's namespace. A nil protocol is the
+// Service's own.
+func (a *actionReader) cluster(name string, ref portRef, protocol *string, field, typ, prefix string) (Cluster, bool) {
+	namespace := a.owner.key().Namespace
+	port, err := findService(a.reader, namespace, name, ref)
+	if err != nil {
+		a.fail(typ, "ServiceUnresolvedReference", field, "%s%s", prefix, err)
+		return Cluster{}, false
+	}
+	c := Cluster{Namespace: namespace, Service: name, Port: port.Port, PortName: port.Name}
+	if protocol != nil {
+		c.Protocol = *protocol
+	} else {
+		service := a.reader.object(manifest.Key{Kind: manifest.Service, Namespace: namespace, Name: name})
+		c.Protocol = portProtocol(service.service, port)
+	}
+	if c.Protocol != "" && c.Protocol != "h2c" {
+		a.fail(typ, "UnsupportedProtocol", field, "unsupported protocol: %s", c.Protocol)
+		return Cluster{}, false
+	}
+	return c, true
+}
+
+// weightsFit checks what Envoy asks of the sum.
+func (a *actionReader) weightsFit(action Action) bool {
+	sum := uint64(0)
+	for _, w := range action.Clusters {
+		sum += uint64(w.Weight)
+	}
+	if sum > math.MaxUint32 {
+		a.fail(contourv1.ConditionTypeServiceError, "ServiceWeightInvalid", ".services",
+			"the weights of a route must not exceed %d in all", uint32(math.MaxUint32))
+		return false
+	}
+	return true
+}
+
+// rewrite picks the replacement for the merged prefix: the entry that names
+// it, else the one that names none.
+func (a *actionReader) rewrite(p *contourv1.PathRewritePolicy, path Path) (*PathRewrite, bool) {
+	if p == nil || len(p.ReplacePrefix) == 0 {
+		return nil, true
+	}
+	const field = ".pathRewritePolicy.replacePrefix"
+	fail := func(reason, format string, args ...any) (*PathRewrite, bool) {
+		a.fail(contourv1.ConditionTypePrefixReplaceError, reason, field, format, args...)
+		return nil, false
+	}
+	if path.Type != PathPrefix && path.Type != PathSegment {
+		return fail("MustHavePrefix", "cannot specify prefix replacements without a prefix condition")
+	}
+	to := map[string]string{}
+	for i, r := range p.ReplacePrefix {
+		if _, twice := to[r.Prefix]; twice && r.Prefix == "" {
+			return fail("AmbiguousReplacement", "ambiguous prefix replacement")
+		} else if twice {
+			return fail("DuplicateReplacement", "duplicate replacement prefix '%s'", r.Prefix)
+		}
+		if !strings.HasPrefix(r.Replacement, "/") || strings.ContainsAny(r.Replacement, "?#") {
+			return fail("ReplacementNotValid", "replacement %s %q must start with / and must not contain ? or #",
+				strconv.Itoa(i), r.Replacement)
+		}
+		to[r.Prefix] = r.Replacement
+	}
+	replacement, ok := to[path.Value]
+	if !ok {
+		if replacement, ok = to[""]; !ok {
+			return nil, true
+		}
+	}
+	return rewriteTo(path.Value, replacement), true
+}
+
+// Defaults of a health check: Contour's.
+const (
+	healthCheckHost          = "contour-envoy-healthcheck"
+	healthCheckInterval      = 10
+	healthCheckTimeout       = 2
+	healthCheckUnhealthy     = 3
+	healthCheckHealthy       = 2
+	maxHealthCheckSeconds    = 24 * 60 * 60
+	maxHealthCheckThresholds = math.MaxUint32
+)
+
+func readHealthCheck(p *contourv1.HTTPHealthCheckPolicy) (*HealthCheck, error) {
+	if p == nil {
+		return nil, nil
+	}
+	for _, n := range []int64{p.IntervalSeconds, p.TimeoutSeconds} {
+		if n < 0 || n > maxHealthCheckSeconds {
+			return nil, fmt.Errorf("intervalSeconds and timeoutSeconds must be in the range [0, %d]", maxHealthCheckSeconds)
+		}
+	}
+	for _, n := range []int64{p.UnhealthyThresholdCount, p.HealthyThresholdCount} {
+		if n < 0 || n > maxHealthCheckThresholds {
+			return nil, errors.New("unhealthyThresholdCount and healthyThresholdCount must not be negative")
+		}
+	}
+	if !strings.HasPrefix(p.Path, "/") {
+		return nil, fmt.Errorf("path %q must start with /", p.Path)
+	}
+	check := &HealthCheck{
+		Path:               p.Path,
+		Host:               or(p.Host, healthCheckHost),
+		IntervalSeconds:    or(p.IntervalSeconds, healthCheckInterval),
+		TimeoutSeconds:     or(p.TimeoutSeconds, healthCheckTimeout),
+		UnhealthyThreshold: uint32(or(p.UnhealthyThresholdCount, healthCheckUnhealthy)),
+		HealthyThreshold:   uint32(or(p.HealthyThresholdCount, healthCheckHealthy)),
+	}
+	for _, s := range p.ExpectedStatuses {
+		switch {
+		case s.Start < 100 || s.Start > 599:
+			return nil, errors.New("invalid expected status range: start must be in the range [100, 599]")
+		case s.End < 101 || s.End > 600:
+			return nil, errors.New("invalid expected status range: end must be in the range [101, 600]")
+		case s.Start >= s.End:
+			return nil, errors.New("invalid expected status range: start must be less than end")
+		}
+		check.ExpectedStatuses = append(check.ExpectedStatuses, StatusRange(s))
+	}
+	return check, nil
+}
+
+// or is v, or the default where v is the zero value.
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+func deref[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}

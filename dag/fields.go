@@ -1,0 +1,166 @@
+package dag
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
+
+	"isoline.dev/isoline/manifest"
+	"isoline.dev/isoline/problem"
+)
+
+// fieldTable says what this version does with the fields of a spec. To
+// support a field is to add its path to supported.
+type fieldTable struct {
+	typ string // of the problems
+	// supported are paths whose whole subtree is in effect. Lists are written
+	// as "[]", and whatever leads to a supported path is walked.
+	supported []string
+	// protects are fields that keep somebody out. Serving without them would
+	// give away more than the author meant to, so what carries them is not
+	// served; all others are left out with a warning.
+	protects map[string]scope
+	// ways has every path that leads to a supported one, and whether it is
+	// itself supported.
+	ways map[string]bool
+}
+
+func newFieldTable(typ string, supported []string, protects map[string]scope) *fieldTable {
+	ways := map[string]bool{}
+	for _, path := range supported {
+		for i := range path {
+			switch path[i] {
+			case '.', '[':
+				ways[path[:i]] = ways[path[:i]]
+			case ']':
+				ways[path[:i+1]] = ways[path[:i+1]]
+			}
+		}
+		ways[path] = true
+	}
+	return &fieldTable{typ: typ, supported: supported, protects: protects, ways: ways}
+}
+
+// scope is how much is not served for want of a protection.
+type scope int
+
+const (
+	nothing scope = iota // only the problem; the code that reads the field decides
+	oneRoute
+	wholeHost
+)
+
+var proxyFields = newFieldTable(contourv1.ConditionTypeSpecError,
+	[]string{
+		"spec.ingressClassName",
+		"spec.includes",
+		"spec.virtualhost.fqdn",
+		"spec.routes[].conditions",
+		"spec.routes[].services[].name",
+		"spec.routes[].services[].port",
+		"spec.routes[].services[].weight",
+		"spec.routes[].services[].protocol",
+		"spec.routes[].healthCheckPolicy",
+		"spec.routes[].pathRewritePolicy",
+		"spec.routes[].requestRedirectPolicy",
+		"spec.routes[].directResponsePolicy",
+		"spec.routes[].permitInsecure", // what a host without TLS does anyway
+	},
+	map[string]scope{
+		"spec.tcpproxy":                       wholeHost,
+		"spec.virtualhost.tls":                wholeHost,
+		"spec.virtualhost.authorization":      wholeHost,
+		"spec.virtualhost.jwtProviders":       wholeHost,
+		"spec.virtualhost.ipAllowPolicy":      wholeHost,
+		"spec.virtualhost.ipDenyPolicy":       wholeHost,
+		"spec.virtualhost.rateLimitPolicy":    wholeHost,
+		"spec.routes[].authPolicy":            oneRoute,
+		"spec.routes[].jwtVerificationPolicy": oneRoute,
+		"spec.routes[].ipAllowPolicy":         oneRoute,
+		"spec.routes[].ipDenyPolicy":          oneRoute,
+		"spec.routes[].rateLimitPolicy":       oneRoute,
+	},
+)
+
+var ingressFields = newFieldTable(ingressError,
+	[]string{
+		"spec.ingressClassName",
+		"spec.defaultBackend", // backends other than services are judged where they are read
+		"spec.rules",
+	},
+	map[string]scope{
+		"spec.tls": nothing,
+	},
+)
+
+// unsupportedFields are the problems of all fields that are set and have no
+// effect, and what must not be served because of them.
+func unsupportedFields(key manifest.Key, spec any, table *fieldTable) ([]problem.Problem, blocked) {
+	w := fieldWalk{key: key, table: table}
+	w.visit(reflect.ValueOf(spec), "spec", "spec", -1)
+	return w.problems, w.blocked
+}
+
+type fieldWalk struct {
+	key      manifest.Key
+	table    *fieldTable
+	problems []problem.Problem
+	blocked  blocked
+}
+
+// visit looks at one value. The pattern is its path with "[]" for every
+// index, and route the index of the route that it is in, or -1.
+func (w *fieldWalk) visit(v reflect.Value, pattern, path string, route int) {
+	if v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 {
+		return
+	}
+	supported, leads := w.table.ways[pattern]
+	switch {
+	case supported:
+	case !leads:
+		w.refuse(pattern, path, route)
+	case v.Kind() == reflect.Pointer:
+		w.visit(v.Elem(), pattern, path, route)
+	case v.Kind() == reflect.Slice:
+		for i := range v.Len() {
+			in := route
+			if pattern == "spec.routes" {
+				in = i
+			}
+			w.visit(v.Index(i), pattern+"[]", path+"["+strconv.Itoa(i)+"]", in)
+		}
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			w.visit(v.Field(i), pattern+"."+name, path+"."+name, route)
+		}
+	}
+}
+
+func (w *fieldWalk) refuse(pattern, path string, route int) {
+	name := pattern[strings.LastIndexByte(pattern, '.')+1:]
+	p := problem.Problem{
+		Severity: problem.Warning, Type: w.table.typ, Reason: "UnsupportedField",
+		Message: fmt.Sprintf("%s is not supported by this version of Isoline and has no effect", name),
+		Object:  w.key.Ref(), Field: path,
+	}
+	of, protects := w.table.protects[pattern]
+	if protects {
+		p.Severity = problem.Error
+		switch of {
+		case oneRoute:
+			if w.blocked.routes == nil {
+				w.blocked.routes = map[int]bool{}
+			}
+			w.blocked.routes[route] = true
+			p.Message = fmt.Sprintf("%s is not supported by this version of Isoline; the route is not served without it", name)
+		case wholeHost:
+			w.blocked.host = true
+			p.Message = fmt.Sprintf("%s is not supported by this version of Isoline; the host is not served without it", name)
+		}
+	}
+	w.problems = append(w.problems, p)
+}
