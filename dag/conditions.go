@@ -1,9 +1,9 @@
 package dag
 
 import (
-	"errors"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
@@ -24,15 +24,13 @@ type conditionError struct {
 	text   string
 }
 
-func (e *conditionError) Error() string { return e.text }
-
 const (
 	pathNotValid   = "PathMatchConditionsNotValid"
 	headerNotValid = "HeaderMatchConditionsNotValid"
 	queryNotValid  = "QueryParameterMatchConditionsNotValid"
 )
 
-var errRegex = errors.New("invalid regular expression specified for 'regex' condition")
+const regexNotValid = "invalid regular expression specified for 'regex' condition"
 
 // include merges an include's own conditions below those that lead to it.
 func (c conditions) include(block []contourv1.MatchCondition) (conditions, *conditionError) {
@@ -75,7 +73,7 @@ func (c conditions) route(block []contourv1.MatchCondition) (Match, *conditionEr
 	case PathRegex:
 		m.Path = Path{PathRegex, joinRegex(c.prefix, path.Value)}
 		if _, err := regexp.Compile(m.Path.Value); err != nil {
-			return Match{}, &conditionError{pathNotValid, errRegex.Error()}
+			return Match{}, &conditionError{pathNotValid, regexNotValid}
 		}
 	case PathExact, PathPrefix:
 		m.Path = Path{path.Type, joinPaths(c.prefix, path.Value)}
@@ -167,9 +165,9 @@ func readPath(block []contourv1.MatchCondition) (Path, *conditionError) {
 				return Path{}, &conditionError{pathNotValid,
 					string(p.Type) + " conditions must start with /, " + p.Value + " was supplied"}
 			}
-			if p.Type != PathRegex && strings.ContainsAny(p.Value, "?#") {
+			if p.Type != PathRegex && neverAPath(p.Value) {
 				return Path{}, &conditionError{pathNotValid,
-					string(p.Type) + " conditions match the path without its query and must not contain ? or #, " + p.Value + " was supplied"}
+					string(p.Type) + " conditions must be visible ASCII without ? or #, " + strconv.Quote(p.Value) + " was supplied"}
 			}
 			found = append(found, p)
 		}
@@ -185,10 +183,16 @@ func readPath(block []contourv1.MatchCondition) (Path, *conditionError) {
 		// Alone, before anything is put round it: an unbalanced parenthesis
 		// must not get out of its include.
 		if _, err := regexp.Compile(found[0].Value); err != nil {
-			return Path{}, &conditionError{pathNotValid, errRegex.Error()}
+			return Path{}, &conditionError{pathNotValid, regexNotValid}
 		}
 	}
 	return found[0], nil
+}
+
+// neverAPath reports whether no request's path, which is compared without its
+// query, can hold s.
+func neverAPath(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '?' || r == '#' })
 }
 
 // operator is one way of writing a condition and what it comes to.
@@ -215,7 +219,7 @@ func only(operators []operator, reason, none string) (Condition, *conditionError
 	}
 	if found.Op == OpRegex {
 		if _, err := regexp.Compile(found.Value); err != nil {
-			return Condition{}, &conditionError{reason, errRegex.Error()}
+			return Condition{}, &conditionError{reason, regexNotValid}
 		}
 		found.IgnoreCase = false
 	}

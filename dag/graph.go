@@ -79,8 +79,8 @@ type Graph struct {
 	// claims has, for every host, the objects that claim it.
 	claims map[string]map[manifest.Key]struct{}
 	units  map[string]*unit
-	// readers has, for every thing read, the hosts whose units read it.
-	readers map[dep]map[string]struct{}
+	// readers has, for every object asked for, the hosts whose units asked.
+	readers map[manifest.Key]map[string]struct{}
 	// reached counts the units that include an HTTPProxy.
 	reached map[manifest.Key]int
 	// troubled are the hosts whose units have problems.
@@ -91,30 +91,30 @@ type Graph struct {
 	children map[manifest.Key]struct{}
 	slices   map[serviceName]map[manifest.Key]struct{}
 	served   map[serviceName]*serviceEndpoints
-	// memory is what New was given; the first Update consumes it.
+	// memory is what New was given of hosts that nobody has claimed since.
 	memory map[string]*VirtualHost
 	// fault is called before a unit is built; tests make it panic.
 	fault func(host string)
 }
 
 // New is an empty graph. The memory is what each host served before, as
-// Memory gave it; it may be nil. It counts for the first Update alone, which
-// therefore has to bring all objects that are known at the start. After that
-// the graph remembers by itself.
+// Memory gave it; it may be nil. A host's memory counts when the host is first
+// claimed, so the first Update has to bring all objects that are known at the
+// start; after that the graph remembers by itself.
 func New(opts Options, memory map[string]*VirtualHost) *Graph {
 	return &Graph{
 		opts:     opts,
 		entries:  map[manifest.Key]*entry{},
 		claims:   map[string]map[manifest.Key]struct{}{},
 		units:    map[string]*unit{},
-		readers:  map[dep]map[string]struct{}{},
+		readers:  map[manifest.Key]map[string]struct{}{},
 		reached:  map[manifest.Key]int{},
 		troubled: map[string]struct{}{},
 		flawed:   map[manifest.Key]struct{}{},
 		children: map[manifest.Key]struct{}{},
 		slices:   map[serviceName]map[manifest.Key]struct{}{},
 		served:   map[serviceName]*serviceEndpoints{},
-		memory:   maps.Clone(memory),
+		memory:   withoutNil(memory),
 	}
 }
 
@@ -137,7 +137,6 @@ func (g *Graph) Update(changes []Change) Delta {
 		delta.Work.Units++
 		g.rebuild(host, &delta)
 	}
-	g.memory = nil
 	for _, name := range slices.SortedFunc(maps.Keys(dirty.services), serviceName.compare) {
 		delta.Work.Services++
 		g.rebuildEndpoints(name, &delta)
@@ -145,16 +144,17 @@ func (g *Graph) Update(changes []Change) Delta {
 	return delta
 }
 
-// dirty collects what a batch of changes touched.
+// dirty collects what a batch of changes touched: objects, hosts whose
+// claimants changed, and Services whose endpoints may have.
 type dirty struct {
-	deps     map[dep]struct{}
+	objects  map[manifest.Key]struct{}
 	hosts    map[string]struct{}
 	services map[serviceName]struct{}
 }
 
 func newDirty() *dirty {
 	return &dirty{
-		deps:     map[dep]struct{}{},
+		objects:  map[manifest.Key]struct{}{},
 		hosts:    map[string]struct{}{},
 		services: map[serviceName]struct{}{},
 	}
@@ -180,7 +180,7 @@ func (g *Graph) put(key manifest.Key, object *manifest.Object, d *dirty) bool {
 	if object != nil {
 		g.learn(key, newEntry(object, g.opts), d)
 	}
-	d.deps[dep{object: key}] = struct{}{}
+	d.objects[key] = struct{}{}
 	return true
 }
 
@@ -190,7 +190,7 @@ func (g *Graph) forget(key manifest.Key, e *entry, d *dirty) {
 	delete(g.children, key)
 	for _, host := range e.claims {
 		removeFrom(g.claims, host, key)
-		d.claim(host)
+		d.hosts[host] = struct{}{}
 	}
 	g.markEndpoints(key, e, d, func(name serviceName) { removeFrom(g.slices, name, key) })
 }
@@ -205,15 +205,9 @@ func (g *Graph) learn(key manifest.Key, e *entry, d *dirty) {
 	}
 	for _, host := range e.claims {
 		addTo(g.claims, host, key)
-		d.claim(host)
+		d.hosts[host] = struct{}{}
 	}
 	g.markEndpoints(key, e, d, func(name serviceName) { addTo(g.slices, name, key) })
-}
-
-// claim notes that the claimants of a host changed.
-func (d *dirty) claim(host string) {
-	d.deps[dep{host: host}] = struct{}{}
-	d.hosts[host] = struct{}{}
 }
 
 func (g *Graph) markEndpoints(key manifest.Key, e *entry, d *dirty, index func(serviceName)) {
@@ -232,8 +226,8 @@ func (g *Graph) markEndpoints(key manifest.Key, e *entry, d *dirty, index func(s
 // affected are the hosts to build again, sorted.
 func (g *Graph) affected(d *dirty) []string {
 	hosts := d.hosts
-	for dep := range d.deps {
-		for host := range g.readers[dep] {
+	for key := range d.objects {
+		for host := range g.readers[key] {
 			hosts[host] = struct{}{}
 		}
 	}
@@ -257,10 +251,13 @@ func (g *Graph) Hosts() []*VirtualHost {
 	return all
 }
 
-// Memory is what every host serves now, for New after a restart. The map is
+// Memory is what every host serves now, for New after a restart, and what New
+// was given of hosts that nobody has claimed yet: their source may not have
+// been in reach. A host that was claimed and is no longer has none. The map is
 // the caller's.
 func (g *Graph) Memory() map[string]*VirtualHost {
-	memory := make(map[string]*VirtualHost, len(g.units))
+	memory := make(map[string]*VirtualHost, len(g.units)+len(g.memory))
+	maps.Copy(memory, g.memory)
 	for host, u := range g.units {
 		memory[host] = u.vhost
 	}
@@ -312,6 +309,17 @@ func (g *Graph) place(p *problem.Problem) {
 			p.Related[i].Origin = e.object.Origin
 		}
 	}
+}
+
+// withoutNil is a copy, so that the caller may keep the map.
+func withoutNil(memory map[string]*VirtualHost) map[string]*VirtualHost {
+	out := make(map[string]*VirtualHost, len(memory))
+	for host, v := range memory {
+		if v != nil {
+			out[host] = v
+		}
+	}
+	return out
 }
 
 func addTo[K, V comparable](index map[K]map[V]struct{}, k K, v V) {

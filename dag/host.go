@@ -19,7 +19,7 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 	if len(claimants) == 0 {
 		return output{}
 	}
-	b := &hostBuild{host: host, reader: r, previous: previous, out: map[manifest.Key]bool{}, matches: map[string][]candidate{}}
+	b := &hostBuild{host: host, reader: r, previous: previous, reached: map[manifest.Key]bool{}, matches: map[string][]candidate{}}
 	if opts.Policy != nil {
 		b.preferred, b.prefers = opts.Policy.HostOwner(host)
 	}
@@ -40,7 +40,7 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 	return output{
 		vhost:    vhost,
 		problems: problem.Sort(b.problems),
-		reached:  slices.SortedFunc(maps.Keys(b.out), manifest.Key.Compare),
+		reached:  slices.SortedFunc(maps.Keys(b.reached), manifest.Key.Compare),
 	}
 }
 
@@ -57,7 +57,7 @@ type hostBuild struct {
 	// matches are the offers by the key of their match.
 	matches  map[string][]candidate
 	problems []problem.Problem
-	out      map[manifest.Key]bool
+	reached  map[manifest.Key]bool
 }
 
 func (b *hostBuild) report(p problem.Problem) { b.problems = append(b.problems, p) }

@@ -85,7 +85,7 @@ func (b *hostBuild) include(v visit, i int, seen map[string]bool) {
 			"include creates an include cycle: %s", cycle(v.chain, child)))
 		return
 	}
-	b.out[child] = true
+	b.reached[child] = true
 	b.walk(visit{
 		proxy: b.reader.object(child), above: merged, blocked: v.blocked,
 		chain: append(slices.Clip(v.chain), child),

@@ -122,8 +122,8 @@ func readIngressPath(p networkingv1.HTTPIngressPath) (Path, string) {
 	if value[0] != '/' {
 		return Path{}, "must start with /"
 	}
-	if strings.ContainsAny(value, "?#") {
-		return Path{}, "must not contain ? or #"
+	if neverAPath(value) {
+		return Path{}, "must be visible ASCII without ? or #"
 	}
 	switch kind {
 	case networkingv1.PathTypeExact:

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -53,29 +52,35 @@ func (g *Graph) Lookup(r Request) Found {
 func (v *VirtualHost) Lookup(r Request) Found { return newTable(v).find(r) }
 
 // hostsFor are the virtual hosts that may serve a request's host, the first
-// that exists deciding.
+// that exists deciding. What cannot be a host name or an address, such as a
+// literal wildcard or a name with a trailing dot, is not served by a wildcard.
 func hostsFor(host string) []string {
 	host = asciiLower(withoutPort(host))
-	if host == "" || strings.Contains(host, "*") {
+	if host == "" || strings.HasPrefix(host, "*") {
 		return nil
 	}
 	hosts := []string{host}
-	if label, parent, ok := strings.Cut(host, "."); ok && label != "" && parent != "" {
+	if strings.ContainsFunc(host, func(r rune) bool { return !nameRune(r) }) ||
+		strings.HasPrefix(host, ".") || strings.HasSuffix(host, ".") || strings.Contains(host, "..") {
+		return hosts
+	}
+	if _, parent, ok := strings.Cut(host, "."); ok {
 		hosts = append(hosts, "*."+parent)
 	}
 	return append(hosts, catchAll)
 }
 
+// nameRune is what a host name or an address is made of.
+func nameRune(r rune) bool {
+	return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.:[]", r)
+}
+
 // withoutPort drops ":port", also behind an IPv6 address in brackets.
 func withoutPort(host string) string {
-	i := strings.LastIndexByte(host, ':')
-	if i < 0 || i < strings.LastIndexByte(host, ']') {
-		return host
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.Trim(host[i+1:], "0123456789") == "" {
+		return host[:i]
 	}
-	if port, err := strconv.ParseUint(host[i+1:], 10, 16); err != nil || host[i+1] == '+' || port > 65535 {
-		return host
-	}
-	return host[:i]
+	return host
 }
 
 // table is a virtual host's routes arranged for lookups. Its answers are

@@ -7,17 +7,11 @@ import (
 	"isoline.dev/isoline/manifest"
 )
 
-// dep is one thing that a unit read: an object, or the claimants of a host.
-type dep struct {
-	object manifest.Key
-	host   string
-}
-
 // reader is the only way in which a unit sees objects. It notes whatever is
 // asked for, so that the unit is built again when the answer changes.
 type reader struct {
 	graph *Graph
-	read  map[dep]struct{}
+	read  map[manifest.Key]struct{}
 	count int
 }
 
@@ -25,7 +19,7 @@ type reader struct {
 // part.
 func (r *reader) object(key manifest.Key) *entry {
 	r.count++
-	r.read[dep{object: key}] = struct{}{}
+	r.read[key] = struct{}{}
 	if e := r.graph.entries[key]; e != nil && !e.ignored {
 		return e
 	}
@@ -33,9 +27,9 @@ func (r *reader) object(key manifest.Key) *entry {
 }
 
 // claimants are the objects that claim the host, in the order of their keys.
+// A unit reads those of its own host alone, and is built again whenever they
+// change, so this needs no note.
 func (r *reader) claimants(host string) []*entry {
-	r.count++
-	r.read[dep{host: host}] = struct{}{}
 	keys := slices.SortedFunc(maps.Keys(r.graph.claims[host]), manifest.Key.Compare)
 	all := make([]*entry, 0, len(keys))
 	for _, key := range keys {

@@ -14,7 +14,7 @@ import (
 // unit is one host's output and what it was made from.
 type unit struct {
 	output
-	read map[dep]struct{}
+	read map[manifest.Key]struct{}
 	// table answers lookups; it is made when first asked for.
 	table func() *table
 }
@@ -35,10 +35,13 @@ func (g *Graph) rebuild(host string, delta *Delta) {
 	if old != nil {
 		previous = old.vhost
 	}
-	r := &reader{graph: g, read: map[dep]struct{}{}}
+	r := &reader{graph: g, read: map[manifest.Key]struct{}{}}
 	out := g.build(host, r, previous)
 	delta.Work.Reads += r.count
 	g.replace(host, old, out, r.read)
+	if out.vhost != nil {
+		delete(g.memory, host)
+	}
 	switch {
 	case out.vhost == nil && old != nil:
 		delta.Hosts[host] = nil
@@ -72,7 +75,7 @@ func survive(host string, r *reader, previous *VirtualHost, cause any) output {
 	if len(claimants) == 0 {
 		return output{}
 	}
-	b := &hostBuild{host: host, reader: r, previous: previous, out: map[manifest.Key]bool{}}
+	b := &hostBuild{host: host, reader: r, previous: previous, reached: map[manifest.Key]bool{}}
 	owner := claimants[0]
 	if i := slices.IndexFunc(claimants, b.ownedBefore); i >= 0 {
 		owner = claimants[i]
@@ -81,13 +84,17 @@ func survive(host string, r *reader, previous *VirtualHost, cause any) output {
 	if previous != nil && b.ownedBefore(owner) {
 		vhost.Claims = previous.Claims
 		for _, route := range previous.Routes {
-			if b.stillThere(route) {
+			if len(route.Chain) > 0 && b.stillThere(route) {
 				route.LastGood = true
 				vhost.Routes = append(vhost.Routes, route)
+				for _, child := range route.Chain[1:] {
+					b.reached[child] = true
+				}
 			}
 		}
 	}
-	return output{vhost: vhost, problems: []problem.Problem{{
+	reached := slices.SortedFunc(maps.Keys(b.reached), manifest.Key.Compare)
+	return output{vhost: vhost, reached: reached, problems: []problem.Problem{{
 		Severity: problem.Error, Type: "InternalError", Reason: "Panic", Object: owner.key().Ref(),
 		Message: fmt.Sprintf("building host %q failed inside Isoline: %v; what it served before stays", host, cause),
 		Remedy:  "this is a defect of Isoline: please report it with the object",
@@ -95,7 +102,7 @@ func survive(host string, r *reader, previous *VirtualHost, cause any) output {
 }
 
 // replace enters the new unit into the indexes.
-func (g *Graph) replace(host string, old *unit, out output, read map[dep]struct{}) {
+func (g *Graph) replace(host string, old *unit, out output, read map[manifest.Key]struct{}) {
 	if old != nil {
 		for d := range old.read {
 			if _, still := read[d]; !still {
@@ -112,7 +119,7 @@ func (g *Graph) replace(host string, old *unit, out output, read map[dep]struct{
 	if out.vhost == nil {
 		// Nobody claims the host: when somebody does, the claim itself brings
 		// the unit back, so nothing has to be remembered.
-		for d := range maps.Keys(read) {
+		for d := range read {
 			removeFrom(g.readers, d, host)
 		}
 		delete(g.units, host)
