@@ -66,7 +66,6 @@ func FreePort() (int, error) {
 type Process struct {
 	cmd  *exec.Cmd
 	done chan struct{}
-	err  error
 	out  *tail
 }
 
@@ -92,7 +91,7 @@ func Start(ctx context.Context, log io.Writer, env []string, name string, args .
 			return
 		}
 		started <- nil
-		p.err = cmd.Wait()
+		_ = cmd.Wait() // how it ended is in ProcessState
 		close(p.done)
 	}()
 	if err := <-started; err != nil {
@@ -147,7 +146,7 @@ func (p *Process) Await(ctx context.Context, check func(context.Context) error) 
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("%s ended: %v\n%s", filepath.Base(p.cmd.Path), p.err, p.Output())
+			return fmt.Errorf("%s ended: %s\n%s", filepath.Base(p.cmd.Path), p.cmd.ProcessState, p.Output())
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w\n%s", filepath.Base(p.cmd.Path), err, p.Output())
 		case <-tick.C:

@@ -104,6 +104,9 @@ func Decode(raw []byte, team string, origin problem.Origin, defaultNamespace str
 		}
 		return nil, d.fail(ReasonUnsupportedVersion, "apiVersion", msg, remedy)
 	}
+	if defaultNamespace == "" {
+		defaultNamespace = DefaultNamespace
+	}
 	return d.decode(j, id.Key, defaultNamespace)
 }
 
@@ -118,6 +121,12 @@ type decoding struct {
 // decode reads j, which says that it is of a kind that specOf knows.
 func (d *decoding) decode(j []byte, key Key, defaultNamespace string) (*Object, []problem.Problem) {
 	s, _ := specOf(key.Kind)
+	switch {
+	case s.clusterScoped:
+		d.object.Namespace = ""
+	case key.Namespace == "":
+		d.object.Namespace = defaultNamespace
+	}
 	v := s.empty()
 	strict, err := kjson.UnmarshalStrict(j, v)
 	if len(strict) > 0 {
@@ -129,17 +138,16 @@ func (d *decoding) decode(j []byte, key Key, defaultNamespace string) (*Object, 
 		field, msg := typeProblem(j, key.Kind, err)
 		d.fail(ReasonInvalidField, field, msg, "")
 	}
-	d.checkName(v.GetName())
 	switch {
 	case s.clusterScoped:
 		v.SetNamespace("")
 	case v.GetNamespace() == "":
-		if defaultNamespace == "" {
-			defaultNamespace = DefaultNamespace
-		}
 		v.SetNamespace(defaultNamespace)
 	}
-	d.checkNamespace(v.GetNamespace())
+	if err == nil { // otherwise the decoder may not have come to the name
+		d.checkName(v.GetName())
+		d.checkNamespace(v.GetNamespace())
+	}
 	if problem.Errors(d.problems) > 0 {
 		return nil, problem.Sort(d.problems)
 	}

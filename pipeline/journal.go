@@ -174,3 +174,11 @@ func (j *journal) close() error {
 	j.file = nil
 	return err
 }
+
+// served is what every host served before; nil where nothing is remembered.
+func (j *journal) served() map[string]*dag.VirtualHost {
+	if j == nil {
+		return nil
+	}
+	return j.memory
+}

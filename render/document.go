@@ -21,6 +21,7 @@ const maxNesting = 100
 // comments, without anchors, aliases, merge keys, tags and repeated keys.
 type document struct {
 	// root is never nil and refers to no other node than its children.
+	// Lines in it count from the file's beginning.
 	root *yaml.Node
 	line int // of the first content, from 1
 }
@@ -49,6 +50,9 @@ func (f *findings) at(file string, line int, reason, msg, remedy string) {
 	f.add(p)
 }
 
+// count is how many there are, kept or not.
+func (f *findings) count() int { return len(f.problems) + f.left }
+
 // failed reports whether there is anything that keeps the tree from being built.
 func (f *findings) failed() bool { return f.left > 0 || problem.Errors(f.problems) > 0 }
 
@@ -61,13 +65,20 @@ func (f *findings) all() []problem.Problem {
 	return f.problems
 }
 
-// readDocuments reads a file of YAML or JSON. What is wrong goes to found, one
-// problem for each document and line; the documents that are right come back.
-// It reads at most limit documents.
-func readDocuments(file string, content []byte, limit int, found *findings) []document {
+// What checked scalars are tagged with: their Value is text, or it is JSON.
+const (
+	tagText = "!!str"
+	tagJSON = "!!json"
+)
+
+// readDocuments reads YAML or JSON that begins after line `before` of a file.
+// What is wrong goes to found, one problem for each document and line; the
+// documents that are right come back. It reads at most limit documents.
+func readDocuments(file string, before int, content []byte, limit int, found *findings) []document {
 	var docs []document
 	count := 0
 	for _, chunk := range split(content) {
+		chunk.offset += before
 		decoder := yaml.NewDecoder(bytes.NewReader(chunk.text))
 		for {
 			root, err := nextDocument(decoder)
@@ -75,8 +86,8 @@ func readDocuments(file string, content []byte, limit int, found *findings) []do
 				break
 			}
 			if err != nil {
-				line, msg := syntaxError(err)
-				found.at(file, chunk.offset+line, ReasonSyntaxError, msg, "correct the YAML; nothing of this document can be read")
+				line, msg := syntaxError(err, chunk.text)
+				found.at(file, chunk.offset+line, ReasonSyntaxError, msg, "correct the YAML, and put text that begins with *, &, @ or a quote in quotes; nothing of this document can be read")
 				break // the decoder cannot go on after an error
 			}
 			if root == nil {
@@ -90,7 +101,7 @@ func readDocuments(file string, content []byte, limit int, found *findings) []do
 			check := nodeCheck{file: file, offset: chunk.offset, found: found, sound: true}
 			check.node(root, 0)
 			if check.sound {
-				docs = append(docs, document{root: root, line: chunk.offset + root.Line})
+				docs = append(docs, document{root: root, line: root.Line})
 			}
 		}
 	}
@@ -169,19 +180,35 @@ func hasContent(text []byte) bool {
 	return false
 }
 
-// lineInError is how the parser says where: it has no typed error.
-var lineInError = regexp.MustCompile(`^(?:yaml: )?line (\d+): (.*)$`)
+// The parser has no typed errors: that a line is named, from where it counts,
+// and which alias is meant stand only in the text. The tests pin these texts.
+var (
+	lineInError  = regexp.MustCompile(`^line (\d+): (.*)$`)
+	unknownAlias = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+	// countedFromZero are the errors of the grammar; those of the characters
+	// count lines from 1.
+	countedFromZero = regexp.MustCompile(`^(did not find expected (',' or '[]}]'|'-' indicator|<.*>|key|node content)|found (duplicate|incompatible|undefined) .*)$`)
+)
 
-// syntaxError takes the parser's error apart. Line 1 stands for "not said".
-func syntaxError(err error) (line int, msg string) {
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	text = strings.TrimPrefix(text, "yaml: ")
-	if m := lineInError.FindStringSubmatch(text); m != nil {
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			return max(n, 1), clip(m[2])
-		}
+// syntaxError takes the parser's error about a text apart.
+func syntaxError(err error, text []byte) (line int, msg string) {
+	msg, _, _ = strings.Cut(err.Error(), "\n")
+	msg = strings.TrimPrefix(msg, "yaml: ")
+	if m := lineInError.FindStringSubmatch(msg); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		msg = m[2]
 	}
-	return 1, clip(text)
+	if countedFromZero.MatchString(msg) {
+		line++
+	}
+	if m := unknownAlias.FindStringSubmatch(msg); m != nil {
+		if i := bytes.Index(text, []byte("*"+m[1])); i >= 0 {
+			line = 1 + bytes.Count(text[:i], []byte("\n"))
+		}
+		msg = fmt.Sprintf("the alias *%s is not supported, and there is no such anchor", m[1])
+	}
+	// An error at the end of the text belongs to its last line.
+	return max(min(line, bytes.Count(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))+1), 1), clip(msg)
 }
 
 // nodeCheck walks one document and refuses what makes it other than a plain
@@ -195,10 +222,11 @@ type nodeCheck struct {
 
 func (c *nodeCheck) refuse(n *yaml.Node, reason, msg, remedy string) {
 	c.sound = false
-	c.found.at(c.file, c.offset+n.Line, reason, msg, remedy)
+	c.found.at(c.file, n.Line, reason, msg, remedy)
 }
 
 func (c *nodeCheck) node(n *yaml.Node, depth int) {
+	n.Line += c.offset
 	if depth > maxNesting {
 		c.refuse(n, ReasonTooDeep, fmt.Sprintf("values lie more than %d deep in each other", maxNesting), "")
 		return
@@ -236,14 +264,15 @@ func (c *nodeCheck) mapping(n *yaml.Node, depth int) {
 	first := make(map[string]int, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
+		key.Line += c.offset
 		if name, ok := c.key(key); ok {
 			if line, twice := first[name]; twice {
-				c.refuse(key, ReasonDuplicateKey, fmt.Sprintf("the key %q stands there twice, first in line %d", clip(name), c.offset+line),
+				c.refuse(key, ReasonDuplicateKey, fmt.Sprintf("the key %q stands there twice, first in line %d", clip(name), line),
 					"remove one of the two")
 			} else {
 				first[name] = key.Line
 			}
-			key.Value, key.Tag, key.Style = name, "!!str", yaml.DoubleQuotedStyle
+			key.Value, key.Tag = name, tagText
 		}
 		c.node(value, depth+1)
 	}
@@ -277,10 +306,9 @@ func (c *nodeCheck) key(n *yaml.Node) (string, bool) {
 // rewrite makes the node say in plain JSON terms what it means, so that nobody
 // after us reads it in another way.
 func (c *nodeCheck) rewrite(n *yaml.Node, v value) {
-	n.Value, n.Style, n.Tag = v.text, 0, "!!json"
 	if v.isText {
-		n.Style, n.Tag = yaml.DoubleQuotedStyle, "!!str"
+		n.Tag = tagText
 		return
 	}
-	n.Value = v.json
+	n.Value, n.Tag = v.json, tagJSON
 }

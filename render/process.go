@@ -48,7 +48,7 @@ type childOutput struct {
 // runChild runs one child to its end: it never outlives the call, whatever it
 // does. What the tree made the child do is in the response's problems; an
 // error means that ctx ended or the child could not be run.
-func runChild(ctx context.Context, req childRequest, limits Limits) (childOutput, error) {
+func runChild(ctx context.Context, arg string, req childRequest, limits Limits) (childOutput, error) {
 	if os.Getenv(childEnv) != "" {
 		return childOutput{}, errors.New("a render child cannot render: main must call render.RunIfChild before anything else")
 	}
@@ -62,12 +62,10 @@ func runChild(ctx context.Context, req childRequest, limits Limits) (childOutput
 	}
 	watched, kill := context.WithCancelCause(ctx)
 	defer kill(nil)
-	watched, stop := context.WithTimeoutCause(watched, limits.Deadline, errDeadline)
-	defer stop()
 
 	stdout := &cappedBuffer{limit: maxOutput, exceeded: func() { kill(errOutput) }}
 	stderr := &cappedBuffer{limit: maxDiagnostic, exceeded: func() {}}
-	cmd := exec.CommandContext(watched, exe, childArg)
+	cmd := exec.CommandContext(watched, exe, arg)
 	cmd.Env = childEnviron(limits)
 	cmd.Dir = "/"
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, stdout, stderr
@@ -84,13 +82,15 @@ func runChild(ctx context.Context, req childRequest, limits Limits) (childOutput
 		}
 		return childOutput{}, fmt.Errorf("start the render's process: %w", err)
 	}
+	deadline := time.AfterFunc(limits.Deadline, func() { kill(errDeadline) })
+	defer deadline.Stop()
 	stopWatching := watchMemory(cmd.Process.Pid, limits.Memory, func() { kill(errMemory) })
 	waitErr := cmd.Wait()
 	stopWatching()
 	if ctx.Err() != nil {
 		return childOutput{}, context.Cause(ctx)
 	}
-	return judge(req.Build, limits, context.Cause(watched), waitErr, stdout.Bytes(), stderr.Bytes())
+	return judge(req.Build, limits, context.Cause(watched), waitErr, stdout.kept, stderr.kept)
 }
 
 // judge says what a child's end means. killed is why we killed it, or nil.
@@ -101,7 +101,7 @@ func judge(build string, limits Limits, killed, waitErr error, stdout, stderr []
 			diagnostic: string(bytes.ToValidUTF8(stderr, nil)),
 		}, nil
 	}
-	// A child that had answered in full before it was killed has answered.
+	// A child that ended well before the kill reached it has answered.
 	resp, greeted, respErr := readResponse(stdout)
 	switch {
 	case respErr == nil && waitErr == nil:
@@ -133,11 +133,11 @@ func orEnded(err error) string {
 // childEnviron is the whole environment of a child: no PATH, no home, no
 // proxies, no credentials.
 func childEnviron(limits Limits) []string {
-	return []string{
-		childEnv + "=1",
+	return append(raceEnviron(),
+		childEnv+"=1",
 		"GOMAXPROCS=1",
-		"GOMEMLIMIT=" + strconv.FormatInt(limits.Memory/4*3, 10),
-	}
+		"GOMEMLIMIT="+strconv.FormatInt(limits.Memory/4*3, 10),
+	)
 }
 
 // watchMemory calls exceeded once if the process's own memory goes above
@@ -165,8 +165,9 @@ func watchMemory(pid int, limit int64, exceeded func()) (stop func()) {
 
 // cappedBuffer keeps the first bytes written to it, and calls exceeded once
 // when there are more. It takes all bytes, so that the writer does not hang.
+// It embeds no buffer: that one's ReadFrom would go round the limit.
 type cappedBuffer struct {
-	bytes.Buffer
+	kept     []byte
 	limit    int
 	over     bool
 	exceeded func()
@@ -175,13 +176,11 @@ type cappedBuffer struct {
 var _ io.Writer = (*cappedBuffer)(nil)
 
 func (b *cappedBuffer) Write(p []byte) (int, error) {
-	if room := b.limit - b.Len(); len(p) > room {
-		b.Buffer.Write(p[:max(room, 0)])
-		if !b.over {
-			b.over = true
-			b.exceeded()
-		}
-		return len(p), nil
+	room := max(b.limit-len(b.kept), 0)
+	if len(p) > room && !b.over {
+		b.over = true
+		b.exceeded()
 	}
-	return b.Buffer.Write(p)
+	b.kept = append(b.kept, p[:min(len(p), room)]...)
+	return len(p), nil
 }

@@ -139,13 +139,14 @@ const (
 // It is safe for concurrent use.
 type Renderer struct {
 	slots chan struct{}
+	arg   string // makes the program a child; tests have others
 }
 
 // New makes a Renderer that runs at most GOMAXPROCS children at once. The
 // program's main function must call RunIfChild before anything else, and so
 // must the TestMain of a test that renders.
 func New() *Renderer {
-	return &Renderer{slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	return &Renderer{slots: make(chan struct{}, runtime.GOMAXPROCS(0)), arg: childArg}
 }
 
 // Render renders one tree. What is wrong with the tree, including that its
@@ -163,7 +164,7 @@ func (r *Renderer) Render(ctx context.Context, src Source) (Result, error) {
 	case <-ctx.Done():
 		return Result{}, fmt.Errorf("wait to render %s: %w", src.name(), context.Cause(ctx))
 	}
-	out, err := runChild(ctx, req, src.Limits)
+	out, err := runChild(ctx, r.arg, req, src.Limits)
 	if err != nil {
 		return Result{}, fmt.Errorf("render %s: %w", src.name(), err)
 	}

@@ -94,7 +94,7 @@ func appendJSON(b []byte, n *yaml3.Node) []byte {
 		}
 		return append(b, ']')
 	default:
-		if n.Tag == "!!str" {
+		if n.Tag == tagText {
 			return append(b, quote(n.Value)...)
 		}
 		return append(b, n.Value...)
@@ -140,7 +140,7 @@ func child(n *yaml3.Node, key string) *yaml3.Node {
 
 // textOf is the text that a node holds; "" if it is absent or holds no text.
 func textOf(n *yaml3.Node) string {
-	if n == nil || n.Kind != yaml3.ScalarNode || n.Tag != "!!str" {
+	if n == nil || n.Kind != yaml3.ScalarNode || n.Tag != tagText {
 		return ""
 	}
 	return n.Value

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"isoline.dev/isoline/pipeline"
+	"isoline.dev/isoline/problem"
+)
+
+func newCheck() *cobra.Command {
+	var in inputs
+	var out output
+	cmd := &cobra.Command{
+		Use:   "check (-c FILE | --manifests DIR)",
+		Short: "Say what is wrong, with file and line, without serving anything",
+		Args:  cobra.NoArgs,
+		Example: `  isoline check -c isoline.yaml
+  isoline check --manifests routes/ -o json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts, err := in.options()
+			if err != nil {
+				return err
+			}
+			built, err := pipeline.Load(cmd.Context(), opts)
+			if err != nil {
+				return err
+			}
+			report := built.Report()
+			if out.json() {
+				err = printJSON(cmd.OutOrStdout(), report)
+			} else {
+				err = printReport(cmd.OutOrStdout(), report)
+			}
+			if err != nil {
+				return err
+			}
+			if !report.OK {
+				return errProblems
+			}
+			return nil
+		},
+	}
+	in.flags(cmd)
+	out.flag(cmd)
+	return cmd
+}
+
+// printReport shows the problems first and then what is served.
+func printReport(w io.Writer, r pipeline.Report) error {
+	for _, p := range r.Problems {
+		fmt.Fprintln(w, p)
+	}
+	if len(r.Problems) > 0 {
+		fmt.Fprintln(w)
+	}
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	if len(r.Hosts) > 0 {
+		fmt.Fprintln(t, "HOST\tSTATE\tROUTES\tOBJECT")
+		for _, h := range r.Hosts {
+			fmt.Fprintf(t, "%s\t%s\t%d\t%s\n", h.Host, h.State, h.Routes, h.Object)
+		}
+		fmt.Fprintln(t)
+	}
+	errors := problem.Errors(r.Problems)
+	fmt.Fprintf(t, "%d objects, %d hosts, %d errors, %d warnings\n",
+		len(r.Objects), len(r.Hosts), errors, len(r.Problems)-errors)
+	return t.Flush()
+}

@@ -1,0 +1,115 @@
+package pipeline
+
+import (
+	"time"
+
+	"isoline.dev/isoline/dag"
+	"isoline.dev/isoline/problem"
+)
+
+// Report is what there is to say about the routes as they stand: the answer
+// of `isoline check` and of the web port. Its JSON form is a contract.
+type Report struct {
+	// OK is true when no problem is an error.
+	OK       bool              `json:"ok"`
+	Problems []problem.Problem `json:"problems"`
+	Objects  []ObjectReport    `json:"objects"`
+	Hosts    []HostReport      `json:"hosts"`
+	Teams    []TeamReport      `json:"teams,omitempty"`
+	// Envoys are the connected Envoys; absent where none are served.
+	Envoys []EnvoyReport `json:"envoys,omitempty"`
+}
+
+// ObjectReport is the state of one routing object: valid, invalid or orphaned.
+type ObjectReport struct {
+	Kind      string         `json:"kind"`
+	Namespace string         `json:"namespace"`
+	Name      string         `json:"name"`
+	Status    string         `json:"status"`
+	Origin    problem.Origin `json:"origin"`
+}
+
+// HostReport is the state of one host: serving, lastGood (something that
+// served before is served in place of what is written now) or rejected
+// (claimed, and not served).
+type HostReport struct {
+	Host   string         `json:"host"`
+	State  string         `json:"state"`
+	Object problem.Object `json:"object"`
+	Routes int            `json:"routes"`
+}
+
+// TeamReport is the state of one team's repository.
+type TeamReport struct {
+	Name       string `json:"name"`
+	Repository string `json:"repository"`
+	// Commit is what is served; empty while nothing is. Head is what was
+	// fetched last; they differ when Head was not taken.
+	Commit string `json:"commit"`
+	Head   string `json:"head"`
+	// LastFetch is when the remote last answered; zero if it never has.
+	LastFetch time.Time `json:"lastFetch,omitzero"`
+}
+
+// EnvoyReport is one connected Envoy.
+type EnvoyReport struct {
+	Node string `json:"node"`
+}
+
+// RouteReport says what becomes of a request: the answer of `isoline route`.
+// Its JSON form is a contract.
+type RouteReport struct {
+	Matched bool `json:"matched"`
+	// Status is that of the answer that Envoy itself gives; absent where the
+	// request is forwarded.
+	Status int `json:"status,omitempty"`
+	// Host and Match are those of the route that takes the request.
+	Host     string          `json:"host"`
+	Match    string          `json:"match"`
+	Services []ServiceReport `json:"services"`
+	// Chain runs from the root to the object that holds the route.
+	Chain    []ChainReport `json:"chain"`
+	LastGood bool          `json:"lastGood,omitempty"`
+}
+
+// ServiceReport is one share of a route.
+type ServiceReport struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Port      int32  `json:"port"`
+	Weight    uint32 `json:"weight"`
+}
+
+// ChainReport is one object on the way to a route.
+type ChainReport struct {
+	Kind      string         `json:"kind"`
+	Namespace string         `json:"namespace"`
+	Name      string         `json:"name"`
+	Origin    problem.Origin `json:"origin"`
+}
+
+// Lookup finds the route that takes a request.
+func (b *Build) Lookup(r dag.Request) dag.Found { return b.graph.Lookup(r) }
+
+// Route says what becomes of a request.
+func (b *Build) Route(r dag.Request) RouteReport {
+	found := b.Lookup(r)
+	out := RouteReport{Matched: found.Matched, Status: found.Status, Host: found.Host,
+		Services: []ServiceReport{}, Chain: []ChainReport{}}
+	if !found.Matched {
+		return out
+	}
+	out.Match, out.LastGood = found.Route.Match.Key(), found.Route.LastGood
+	for _, w := range found.Route.Action.Clusters {
+		c := w.Cluster
+		out.Services = append(out.Services, ServiceReport{Namespace: c.Namespace, Name: c.Service, Port: c.Port, Weight: w.Weight})
+	}
+	for _, key := range found.Route.Chain {
+		link := ChainReport{Kind: key.Kind, Namespace: key.Namespace, Name: key.Name}
+		if o := b.graph.Object(key); o != nil {
+			link.Origin = o.Origin
+		}
+		out.Chain = append(out.Chain, link)
+	}
+	return out
+}

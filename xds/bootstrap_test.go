@@ -1,0 +1,82 @@
+package xds
+
+import (
+	"bytes"
+	"testing"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+)
+
+func TestEnvoyTakesTheBootstrap(t *testing.T) {
+	plain := BootstrapOptions{XDSAddress: "127.0.0.1", XDSPort: 18000, NodeID: "envoy"}
+	for name, change := range map[string]func(*BootstrapOptions){
+		"as it is":             func(*BootstrapOptions) {},
+		"with a host name":     func(o *BootstrapOptions) { o.XDSAddress = "isoline.routing.svc" },
+		"with IPv6":            func(o *BootstrapOptions) { o.XDSAddress = "::1" },
+		"with an admin port":   func(o *BootstrapOptions) { o.AdminPort = 9901 },
+		"with an admin socket": func(o *BootstrapOptions) { o.AdminSocket = "/tmp/isoline-admin.sock" },
+		"with a heap limit":    func(o *BootstrapOptions) { o.MaxHeapBytes = 1 << 30 },
+		"with few connections": func(o *BootstrapOptions) { o.MaxConnections = 10 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := plain
+			change(&o)
+			body, err := Bootstrap(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why := validateMode(t, t.TempDir(), body); why != "" {
+				t.Error(why)
+			}
+			if again, err := Bootstrap(o); err != nil || !bytes.Equal(body, again) {
+				t.Errorf("the same options give other bytes (%v)", err)
+			}
+		})
+	}
+}
+
+func TestABootstrapNeedsSensibleOptions(t *testing.T) {
+	good := BootstrapOptions{XDSAddress: "127.0.0.1", XDSPort: 18000, NodeID: "envoy"}
+	for name, change := range map[string]func(*BootstrapOptions){
+		"no node id":           func(o *BootstrapOptions) { o.NodeID = "" },
+		"no address":           func(o *BootstrapOptions) { o.XDSAddress = "" },
+		"no port":              func(o *BootstrapOptions) { o.XDSPort = 0 },
+		"a port that is none":  func(o *BootstrapOptions) { o.XDSPort = 65536 },
+		"two admin interfaces": func(o *BootstrapOptions) { o.AdminPort, o.AdminSocket = 1, "/x" },
+		"a bad admin port":     func(o *BootstrapOptions) { o.AdminPort = -1 },
+		"negative connections": func(o *BootstrapOptions) { o.MaxConnections = -1 },
+	} {
+		o := good
+		change(&o)
+		if _, err := Bootstrap(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestEnvoyTakesTheListener(t *testing.T) {
+	for name, o := range map[string]ListenerOptions{
+		"IPv4":                 {Address: "0.0.0.0", Port: 8080},
+		"IPv6 and IPv4":        {Address: "::", Port: 8080},
+		"with an access log":   {Address: "127.0.0.1", Port: 8080, AccessLog: true},
+		"without a time limit": {Address: "127.0.0.1", Port: 8080, RequestTimeout: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := httpListener(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why := envoyRefuses(t, t.TempDir(), offer{listeners: []*listenerv3.Listener{l}}); why != "" {
+				t.Error(why)
+			}
+		})
+	}
+}
+
+func TestAListenerNeedsAnAddress(t *testing.T) {
+	for _, o := range []ListenerOptions{{}, {Address: "localhost", Port: 80}, {Address: "0.0.0.0"}, {Address: "0.0.0.0", Port: 65536}} {
+		if _, err := Listeners(o); err == nil {
+			t.Errorf("%+v: no error", o)
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package xds
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"isoline.dev/isoline/dag"
+)
+
+const (
+	// protocolH2C makes a cluster speak HTTP/2 without TLS.
+	protocolH2C = "h2c"
+	// connectTimeout bounds the TCP handshake with an endpoint.
+	connectTimeout = 2 * time.Second
+	// bufferLimit bounds what Envoy holds of one connection, on either side,
+	// before it stops reading: the value of Envoy's guide for the edge.
+	bufferLimit = 32 << 10
+)
+
+// upstream is a cluster in Envoy's words.
+type upstream struct {
+	config *clusterv3.Cluster
+	// endpoints is the name under which its endpoints are sent.
+	endpoints string
+}
+
+// activeHealthCheck reports whether Envoy probes the endpoints.
+func (u upstream) activeHealthCheck() bool { return len(u.config.HealthChecks) > 0 }
+
+// upstreamOf names a cluster by its content: a change is a new cluster, which
+// is made and warm before a route leaves the old one.
+func upstreamOf(c *dag.Cluster) upstream {
+	config := clusterConfig(c)
+	config.Name = fmt.Sprintf("%s/%s/%d/%s", c.Namespace, c.Service, c.Port, contentHash(config))
+	return upstream{config: config, endpoints: config.EdsClusterConfig.ServiceName}
+}
+
+// contentHash is ten hexadecimal digits over the whole of m. It panics where m
+// cannot be marshalled, which checkAction rules out: only strings that are not
+// UTF-8 do that.
+func contentHash(m proto.Message) string {
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		panic(err)
+	}
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:5])
+}
+
+func clusterConfig(c *dag.Cluster) *clusterv3.Cluster {
+	config := &clusterv3.Cluster{
+		// Statistics go by Service port, whatever the configuration's hash.
+		AltStatName:          fmt.Sprintf("%s_%s_%d", c.Namespace, c.Service, c.Port),
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+		EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{
+			EdsConfig:   overADS(),
+			ServiceName: c.EndpointsKey().String(),
+		},
+		LbPolicy:                      clusterv3.Cluster_ROUND_ROBIN,
+		ConnectTimeout:                durationpb.New(connectTimeout),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{
+			// Never send requests to endpoints that are known to fail.
+			HealthyPanicThreshold: &typev3.Percent{Value: 0},
+		},
+		// An endpoint that is withdrawn is gone, even if it still answers probes.
+		IgnoreHealthOnHostRemoval: true,
+	}
+	if c.Protocol == protocolH2C {
+		config.TypedExtensionProtocolOptions = httpOptionsOf(http2Upstream())
+	}
+	if c.HealthCheck != nil {
+		config.HealthChecks = []*corev3.HealthCheck{healthCheck(c)}
+	}
+	return config
+}
+
+func http2Upstream() *httpv3.HttpProtocolOptions {
+	return &httpv3.HttpProtocolOptions{
+		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
+			ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+				ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+					Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+				},
+			},
+		},
+	}
+}
+
+func httpOptionsOf(o *httpv3.HttpProtocolOptions) map[string]*anypb.Any {
+	return map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": mustAny(o)}
+}
+
+// healthCheck probes from the first moment at the interval that is asked for.
+// Envoy's own interval for clusters without traffic is a minute, and a canary
+// or the idle side of a cutover has no traffic.
+func healthCheck(c *dag.Cluster) *corev3.HealthCheck {
+	h := c.HealthCheck
+	check := &corev3.HealthCheck_HttpHealthCheck{Host: h.Host, Path: h.Path}
+	if c.Protocol == protocolH2C {
+		check.CodecClientType = typev3.CodecClientType_HTTP2
+	}
+	for _, s := range h.ExpectedStatuses {
+		check.ExpectedStatuses = append(check.ExpectedStatuses, &typev3.Int64Range{Start: s.Start, End: s.End})
+	}
+	interval := durationpb.New(time.Duration(h.IntervalSeconds) * time.Second)
+	return &corev3.HealthCheck{
+		Timeout:            durationpb.New(time.Duration(h.TimeoutSeconds) * time.Second),
+		Interval:           interval,
+		NoTrafficInterval:  interval,
+		UnhealthyThreshold: wrapperspb.UInt32(h.UnhealthyThreshold),
+		HealthyThreshold:   wrapperspb.UInt32(h.HealthyThreshold),
+		// Spreads the probes of many Envoys and endpoints without delaying the
+		// first ones, which a cluster waits for before it is used.
+		IntervalJitterPercent: 10,
+		HealthChecker:         &corev3.HealthCheck_HttpHealthCheck_{HttpHealthCheck: check},
+	}
+}
+
+// overADS is the config source of everything that Isoline serves.
+func overADS() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+	}
+}
+
+// mustAny packs a message of ours, all of whose strings are constants or have
+// been checked.
+func mustAny(m proto.Message) *anypb.Any {
+	a := &anypb.Any{}
+	if err := anypb.MarshalFrom(a, m, proto.MarshalOptions{Deterministic: true}); err != nil {
+		panic(err)
+	}
+	return a
+}

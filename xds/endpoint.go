@@ -1,0 +1,83 @@
+package xds
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+
+	"isoline.dev/isoline/dag"
+	"isoline.dev/isoline/manifest"
+	"isoline.dev/isoline/problem"
+)
+
+// TranslateEndpoints turns the ready addresses of a Service port into what
+// Envoy is sent for them, under the name e.Key.String(). No addresses is a
+// valid and empty assignment. An address that is not an IP with a port is a
+// problem and fails the whole, so that what Envoy has stays: with a part of
+// the endpoints, the rest would take all the requests.
+func TranslateEndpoints(e *dag.Endpoints) (*Resource, []problem.Problem) {
+	cla, err := loadAssignment(e)
+	if err == nil {
+		var r *Resource
+		if r, err = NewResource(cla); err == nil {
+			return r, nil
+		}
+	}
+	return nil, []problem.Problem{{
+		Severity: problem.Error, Type: "EndpointsError", Reason: ProblemReason,
+		Message: err.Error(),
+		Object:  problem.Object{Kind: manifest.Service, Namespace: e.Key.Namespace, Name: e.Key.Service},
+	}}
+}
+
+func loadAssignment(e *dag.Endpoints) (*endpointv3.ClusterLoadAssignment, error) {
+	addresses := slices.Clone(e.Addresses)
+	slices.SortFunc(addresses, func(a, b dag.Address) int {
+		return cmp.Or(cmp.Compare(a.IP, b.IP), cmp.Compare(a.Port, b.Port))
+	})
+	addresses = slices.Compact(addresses)
+	cla := &endpointv3.ClusterLoadAssignment{ClusterName: e.Key.String()}
+	var all []*endpointv3.LbEndpoint
+	for _, a := range addresses {
+		if why := checkAddress(a.IP, a.Port); why != "" {
+			return nil, fmt.Errorf("endpoints %s: %s", e.Key, why)
+		}
+		all = append(all, &endpointv3.LbEndpoint{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
+				Endpoint: &endpointv3.Endpoint{Address: socketAddress(a.IP, a.Port)},
+			},
+		})
+	}
+	if len(all) > 0 {
+		cla.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: all}}
+	}
+	if err := cla.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("endpoints %s: %w", e.Key, err)
+	}
+	return cla, nil
+}
+
+func socketAddress(address string, port uint32) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address:       address,
+		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
+	}}}
+}
+
+// checkAddress says what is wrong with an address and port, if anything.
+func checkAddress(address string, port uint32) string {
+	ip, err := netip.ParseAddr(address)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("%q is not an IP address", address)
+	case ip.Zone() != "":
+		return fmt.Sprintf("%q has a zone, which means nothing to another host", address)
+	case port < 1 || port > 65535:
+		return fmt.Sprintf("port %d of %s is not between 1 and 65535", port, address)
+	}
+	return ""
+}

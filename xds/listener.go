@@ -1,0 +1,247 @@
+package xds
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// The limits of a client's connection. They are those of Envoy's guide for
+// the edge.
+const (
+	// idleTimeout closes a connection without requests.
+	idleTimeout = time.Hour
+	// streamIdleTimeout ends a request on which nothing moves.
+	streamIdleTimeout = 5 * time.Minute
+	// requestTimeout bounds how long a client may take to send a whole request.
+	requestTimeout = 5 * time.Minute
+	// headersTimeout bounds how long it may take for the headers alone.
+	headersTimeout = 10 * time.Second
+
+	http2Streams          = 100
+	http2StreamWindow     = 64 << 10
+	http2ConnectionWindow = 1 << 20
+)
+
+// ListenerOptions say where and how Envoy takes requests.
+type ListenerOptions struct {
+	// Address is an IP address; "::" takes IPv4 too.
+	Address string
+	Port    uint32
+	// AccessLog writes a JSON line to stdout for every request.
+	AccessLog bool
+	// RequestTimeout bounds how long a client may take to send a request.
+	// Zero is five minutes, negative is no bound.
+	RequestTimeout time.Duration
+}
+
+// Listeners returns the listeners by name; for now the plain HTTP one.
+func Listeners(opts ListenerOptions) (map[string]*Resource, error) {
+	l, err := httpListener(opts)
+	if err != nil {
+		return nil, err
+	}
+	r, err := NewResource(l)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]*Resource{l.Name: r}, nil
+}
+
+func httpListener(opts ListenerOptions) (*listenerv3.Listener, error) {
+	if why := checkAddress(opts.Address, opts.Port); why != "" {
+		return nil, fmt.Errorf("listener %s: %s", HTTPListener, why)
+	}
+	manager := connectionManager(HTTPListener, opts)
+	manager.EarlyHeaderMutationExtensions = scopeHeaders(HTTPListener)
+	manager.RouteSpecifier = scopedRoutes(HTTPListener)
+	manager.HttpFilters = append(fallbackFilters(), routerFilter())
+	l := &listenerv3.Listener{
+		Name:                          HTTPListener,
+		StatPrefix:                    HTTPListener,
+		Address:                       listenAddress(opts.Address, opts.Port),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+		// One accept an event keeps the workers evenly loaded.
+		MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
+		FilterChains: []*listenerv3.FilterChain{{
+			Filters: []*listenerv3.Filter{{
+				Name:       "envoy.filters.network.http_connection_manager",
+				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: mustAny(manager)},
+			}},
+		}},
+	}
+	if err := validateMessage(l); err != nil {
+		return nil, fmt.Errorf("listener %s: %w", HTTPListener, err)
+	}
+	return l, nil
+}
+
+func listenAddress(address string, port uint32) *corev3.Address {
+	a := socketAddress(address, port)
+	if ip, _ := netip.ParseAddr(address); ip == netip.IPv6Unspecified() {
+		a.GetSocketAddress().Ipv4Compat = true
+	}
+	return a
+}
+
+// connectionManager is what all listeners have in common: how a request is
+// read from a client whom nobody trusts. How it is routed is set by the caller.
+func connectionManager(name string, opts ListenerOptions) *hcmv3.HttpConnectionManager {
+	manager := &hcmv3.HttpConnectionManager{
+		StatPrefix: name,
+		CodecType:  hcmv3.HttpConnectionManager_AUTO,
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			IdleTimeout:                  durationpb.New(idleTimeout),
+			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
+		},
+		HttpProtocolOptions: &corev3.Http1ProtocolOptions{AcceptHttp_10: true},
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			MaxConcurrentStreams:        wrapperspb.UInt32(http2Streams),
+			InitialStreamWindowSize:     wrapperspb.UInt32(http2StreamWindow),
+			InitialConnectionWindowSize: wrapperspb.UInt32(http2ConnectionWindow),
+		},
+		StreamIdleTimeout:     durationpb.New(streamIdleTimeout),
+		RequestTimeout:        durationpb.New(requestTimeout),
+		RequestHeadersTimeout: durationpb.New(headersTimeout),
+		UseRemoteAddress:      wrapperspb.Bool(true),
+		// No address is internal: x-envoy-* headers are Envoy's own, and a
+		// client that sends them is not obeyed.
+		InternalAddressConfig:        &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+		NormalizePath:                wrapperspb.Bool(true),
+		MergeSlashes:                 true,
+		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT,
+		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
+	}
+	switch {
+	case opts.RequestTimeout > 0:
+		manager.RequestTimeout = durationpb.New(opts.RequestTimeout)
+	case opts.RequestTimeout < 0:
+		manager.RequestTimeout = durationpb.New(0)
+	}
+	if opts.AccessLog {
+		manager.AccessLog = []*accesslogv3.AccessLog{accessLog()}
+	}
+	return manager
+}
+
+// scopeHeaders writes the scope's key over whatever the client has sent. The
+// Host header itself is left alone, port and case included: upstreams and
+// redirects need what the client asked for.
+func scopeHeaders(listener string) []*corev3.TypedExtensionConfig {
+	set := func(name, value string) *mutationv3.HeaderMutation {
+		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
+			Header:       &corev3.HeaderValue{Key: name, Value: value},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		}}}
+	}
+	return []*corev3.TypedExtensionConfig{{
+		Name: "envoy.http.early_header_mutation.header_mutation",
+		TypedConfig: mustAny(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{
+			set(listenerHeader, listener),
+			set(hostHeader, "%REQ(:AUTHORITY)%"),
+		}}),
+	}}
+}
+
+// scopedRoutes chooses the route configuration by the two headers.
+func scopedRoutes(name string) *hcmv3.HttpConnectionManager_ScopedRoutes {
+	type builder = hcmv3.ScopedRoutes_ScopeKeyBuilder
+	fragment := func(header string) *hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder {
+		return &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{
+			Type: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_{
+				HeaderValueExtractor: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor{
+					Name:        header,
+					ExtractType: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_Index{Index: 0},
+				},
+			},
+		}
+	}
+	return &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
+		Name: name,
+		ScopeKeyBuilder: &builder{Fragments: []*hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{
+			fragment(listenerHeader), fragment(hostHeader),
+		}},
+		RdsConfigSource: overADS(),
+		ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{
+			ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: overADS()},
+		},
+	}}
+}
+
+// scopeOf leads the requests for host to the route configuration name.
+func scopeOf(name, host string) *routev3.ScopedRouteConfiguration {
+	scope := &routev3.ScopedRouteConfiguration{
+		Name:                   name,
+		RouteConfigurationName: name,
+		Key:                    &routev3.ScopedRouteConfiguration_Key{},
+	}
+	for _, part := range scopeKey(HTTPListener, host) {
+		scope.Key.Fragments = append(scope.Key.Fragments, &routev3.ScopedRouteConfiguration_Key_Fragment{
+			Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: part},
+		})
+	}
+	return scope
+}
+
+func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name:       name,
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: mustAny(config)},
+	}
+}
+
+func routerFilter() *hcmv3.HttpFilter {
+	return httpFilter("envoy.filters.http.router", &routerv3.Router{})
+}
+
+// accessLogFields are the members of a line in the access log.
+var accessLogFields = map[string]string{
+	"time":              "%START_TIME%",
+	"protocol":          "%PROTOCOL%",
+	"method":            "%REQ(:METHOD)%",
+	"authority":         "%REQ(:AUTHORITY)%",
+	"path":              "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+	"status":            "%RESPONSE_CODE%",
+	"flags":             "%RESPONSE_FLAGS%",
+	"details":           "%RESPONSE_CODE_DETAILS%",
+	"route":             "%ROUTE_NAME%",
+	"cluster":           "%UPSTREAM_CLUSTER_RAW%",
+	"upstream":          "%UPSTREAM_HOST%",
+	"upstreamFailure":   "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+	"durationMillis":    "%DURATION%",
+	"bytesReceived":     "%BYTES_RECEIVED%",
+	"bytesSent":         "%BYTES_SENT%",
+	"downstreamAddress": "%DOWNSTREAM_REMOTE_ADDRESS%",
+	"forwardedFor":      "%REQ(X-FORWARDED-FOR)%",
+	"userAgent":         "%REQ(USER-AGENT)%",
+	"requestID":         "%REQ(X-REQUEST-ID)%",
+}
+
+func accessLog() *accesslogv3.AccessLog {
+	fields := &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	for name, format := range accessLogFields {
+		fields.Fields[name] = structpb.NewStringValue(format)
+	}
+	return &accesslogv3.AccessLog{
+		Name: "envoy.access_loggers.stdout",
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: mustAny(&streamv3.StdoutAccessLog{
+			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
+				Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields},
+			}},
+		})},
+	}
+}

@@ -1,0 +1,155 @@
+package xds
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"isoline.dev/isoline/dag"
+	"isoline.dev/isoline/problem"
+)
+
+// HTTPListener is the name of the plain HTTP listener, and the first part of
+// the names of its scopes and route configurations.
+const HTTPListener = "http"
+
+// The problems that translation finds: what Envoy would refuse, or take and
+// never use as it was meant.
+const (
+	ProblemType   = "RouteError"
+	ProblemReason = "EnvoyValidation"
+)
+
+// Options hold for every translated host.
+type Options struct {
+	// RequestTimeout bounds the time from the end of a request to the end of
+	// its answer on every route. Zero leaves it to Envoy: 15 seconds.
+	RequestTimeout time.Duration
+}
+
+// UnitName is the name of the unit, the scope and the route configuration of
+// a host on the plain HTTP listener.
+func UnitName(host string) string { return HTTPListener + "/" + host }
+
+// Translate turns a virtual host into what Envoy is sent for it: clusters, a
+// route configuration and the scope that leads to it. The result depends on
+// its arguments alone.
+//
+// A route that Envoy would refuse costs only itself and is a problem: where
+// its match can be expressed, requests that it takes are answered with 503,
+// so that they do not fall through to a broader route; else it is left out.
+// The unit is nil where nothing at all can be served, which the problems say.
+func Translate(vh *dag.VirtualHost, opts Options) (*Unit, []problem.Problem) {
+	h, problems := translateHost(vh, opts)
+	if h == nil {
+		return nil, problems
+	}
+	unit, err := h.unit()
+	if err != nil {
+		return nil, append(problems, hostProblem(vh, err.Error()))
+	}
+	return unit, problems
+}
+
+// hostResources are the messages of one host, before they are marshalled.
+type hostResources struct {
+	routes   *routev3.RouteConfiguration
+	scope    *routev3.ScopedRouteConfiguration
+	clusters []upstream
+}
+
+func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem.Problem) {
+	if why := checkHost(vh.Host); why != "" {
+		return nil, []problem.Problem{hostProblem(vh, why)}
+	}
+	var (
+		problems []problem.Problem
+		routes   []*routev3.Route
+		named    = map[string]bool{noRouteName: true}
+		clusters = map[string]upstream{}
+	)
+	for i := range vh.Routes {
+		r := &vh.Routes[i]
+		route, used, why := translateRoute(r, opts)
+		if named[r.Match.Key()] {
+			route, why = nil, append(why, "another route of the host has the same match and comes first")
+		}
+		if len(why) > 0 {
+			problems = append(problems, routeProblem(vh, r, why))
+		}
+		if route == nil {
+			continue
+		}
+		named[route.Name] = true
+		routes = append(routes, route)
+		for _, u := range used {
+			clusters[u.config.Name] = u
+		}
+	}
+	name := UnitName(vh.Host)
+	h := &hostResources{
+		routes: routeConfiguration(name, append(routes, noRoute())),
+		scope:  scopeOf(name, vh.Host),
+	}
+	for _, u := range clusters {
+		h.clusters = append(h.clusters, u)
+	}
+	slices.SortFunc(h.clusters, func(a, b upstream) int { return cmp.Compare(a.config.Name, b.config.Name) })
+	if err := h.validate(); err != nil {
+		return nil, append(problems, hostProblem(vh, err.Error()))
+	}
+	return h, problems
+}
+
+func (h *hostResources) validate() error {
+	if err := h.routes.ValidateAll(); err != nil {
+		return err
+	}
+	return h.scope.ValidateAll()
+}
+
+// hostProblem says that a host cannot be served at all.
+func hostProblem(vh *dag.VirtualHost, why string) problem.Problem {
+	return problem.Problem{
+		Severity: problem.Error, Type: ProblemType, Reason: ProblemReason,
+		Message: fmt.Sprintf("host %q cannot be served by Envoy: %s", vh.Host, why),
+		Object:  vh.Owner.Ref(),
+		Field:   "spec.virtualhost.fqdn",
+	}
+}
+
+// routeProblem says that one route cannot be served as written.
+func routeProblem(vh *dag.VirtualHost, r *dag.Route, why []string) problem.Problem {
+	return problem.Problem{
+		Severity: problem.Error, Type: ProblemType, Reason: ProblemReason,
+		Message: fmt.Sprintf("route %q of host %q cannot be served by Envoy: %s", r.Match.Key(), vh.Host, strings.Join(why, "; ")),
+		Object:  r.Owner.Ref(),
+		Field:   r.Field,
+		Team:    r.Team,
+	}
+}
+
+// unit marshals what was translated.
+func (h *hostResources) unit() (*Unit, error) {
+	routes, err := NewResource(h.routes)
+	if err != nil {
+		return nil, err
+	}
+	scope, err := NewResource(h.scope)
+	if err != nil {
+		return nil, err
+	}
+	u := &Unit{Name: h.routes.Name, Routes: []*Resource{routes}, Scopes: []*Resource{scope}}
+	for _, c := range h.clusters {
+		r, err := NewResource(c.config)
+		if err != nil {
+			return nil, err
+		}
+		u.Clusters = append(u.Clusters, &Cluster{Resource: r, Endpoints: c.endpoints, ActiveHealthCheck: c.activeHealthCheck()})
+	}
+	return u, nil
+}
