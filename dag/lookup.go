@@ -15,8 +15,8 @@ type Request struct {
 	// Path includes the query. It is taken as Envoy's router sees it, after
 	// the listener's path normalization.
 	Path string
-	// Headers may have names in any case. Several values of one header count
-	// as one, joined by commas.
+	// Headers may have names in any case. Several values of one header are
+	// those of several lines; a line with commas in it is one value.
 	Headers map[string][]string
 }
 
@@ -164,7 +164,7 @@ func (a Action) status() int {
 // subject is a request taken apart.
 type subject struct {
 	path    string
-	headers map[string]string // names in lower case
+	headers map[string][]string // names in lower case
 	query   map[string]string // the first value of each
 }
 
@@ -173,7 +173,7 @@ func (t *table) takes(m Match, s subject) bool {
 		return false
 	}
 	for _, c := range m.Headers {
-		if value, present := s.headers[c.Name]; !t.takesHeader(c, value, present) {
+		if !t.takesHeader(c, s.headers[c.Name]) {
 			return false
 		}
 	}
@@ -199,14 +199,20 @@ func (t *table) takesPath(p Path, path string) bool {
 	}
 }
 
-func (t *table) takesHeader(c Condition, value string, present bool) bool {
+// takesHeader compares each value of a header by itself: one that fits is
+// enough, and an inverted condition needs that none fits.
+func (t *table) takesHeader(c Condition, values []string) bool {
 	if c.Op == OpPresent {
-		return present != c.Invert
+		return (len(values) > 0) != c.Invert
 	}
-	if !present && !c.MissingIsEmpty {
-		return false
+	if len(values) == 0 {
+		if !c.MissingIsEmpty {
+			return false
+		}
+		values = []string{""}
 	}
-	return t.takesValue(c, value) != c.Invert
+	fits := slices.ContainsFunc(values, func(v string) bool { return t.takesValue(c, v) })
+	return fits != c.Invert
 }
 
 func (t *table) takesValue(c Condition, value string) bool {
@@ -232,24 +238,18 @@ func (t *table) takesValue(c Condition, value string) bool {
 	}
 }
 
-// headersOf joins the values of each header by commas, as Envoy does, and
-// adds the pseudo headers.
-func headersOf(r Request) map[string]string {
-	headers := map[string]string{}
+// headersOf has the values of each header, and of the pseudo headers.
+func headersOf(r Request) map[string][]string {
+	headers := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
-		for _, value := range r.Headers[name] {
-			lower := asciiLower(name)
-			if before, ok := headers[lower]; ok {
-				value = before + "," + value
-			}
-			headers[lower] = value
-		}
+		lower := asciiLower(name)
+		headers[lower] = append(headers[lower], r.Headers[name]...)
 	}
 	for name, value := range map[string]string{
 		":method": r.Method, ":path": r.Path, ":authority": r.Host, "host": r.Host,
 	} {
 		if value != "" {
-			headers[name] = value
+			headers[name] = []string{value}
 		}
 	}
 	return headers

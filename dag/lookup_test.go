@@ -164,7 +164,10 @@ func scanMatch(m Match, r Request) bool {
 			}
 		}
 		missing := len(values) == 0
-		holds := regexp.MustCompile(scanPattern(c)).MatchString(strings.Join(values, ","))
+		holds := missing && regexp.MustCompile(scanPattern(c)).MatchString("")
+		for _, value := range values {
+			holds = holds || regexp.MustCompile(scanPattern(c)).MatchString(value)
+		}
 		switch {
 		case c.Op == OpPresent:
 			holds = !missing != c.Invert

@@ -47,7 +47,7 @@ func manifests(t *testing.T, files map[string]string) string {
 func TestExitCodesAndWhereThingsArePrinted(t *testing.T) {
 	t.Parallel()
 	fine := manifests(t, map[string]string{"p.yaml": page("default", "p", "p.example.com")})
-	orphan := manifests(t, map[string]string{"p.yaml": strings.Replace(page("default", "p", "p.example.com"), "  virtualhost: {fqdn: p.example.com}\n", "", 1)})
+	orphan := manifests(t, map[string]string{"p.yaml": strings.Replace(page("default", "p", "p.example.com"), "  virtualhost: {fqdn: \"p.example.com\"}\n", "", 1)})
 	badConfig := filepath.Join(manifests(t, map[string]string{"c.yaml": "apiVersion: isoline.dev/v1alpha1\nkind: Config\nteems: []\n"}), "c.yaml")
 	for _, tc := range []struct {
 		args           []string

@@ -13,7 +13,7 @@ func page(namespace, name, fqdn string, more ...string) string {
 kind: HTTPProxy
 metadata: {name: ` + name + `, namespace: ` + namespace + `}
 spec:
-  virtualhost: {fqdn: ` + fqdn + `}
+  virtualhost: {fqdn: "` + fqdn + `"}
   routes:
   - conditions: [{prefix: /}]
     directResponsePolicy: {statusCode: 200, body: ` + name + `}

@@ -9,12 +9,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"isoline.dev/isoline/render"
 )
 
 // binary is the isoline under test, built once.
 var binary string
 
 func TestMain(m *testing.M) {
+	render.RunIfChild()
 	os.Exit(run(m))
 }
 

@@ -218,8 +218,8 @@ func TestWhatEnvoyRefusesCostsOnlyItsHost(t *testing.T) {
 	// could have known.
 	r.envoy.Stop()
 	r.edit = func(bootstrap map[string]any) {
-		bootstrap["layered_runtime"] = map[string]any{"layers": []any{map[string]any{
-			"name": "strict", "static_layer": map[string]any{"re2.max_program_size.error_level": 1}}}}
+		bootstrap["layeredRuntime"] = map[string]any{"layers": []any{map[string]any{
+			"name": "strict", "staticLayer": map[string]any{"re2.max_program_size.error_level": 1}}}}
 	}
 	r.startEnvoy()
 	r.served(200, "first", "a.example.com", "/")

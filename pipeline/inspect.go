@@ -118,7 +118,7 @@ func (p *Pipeline) speak() {
 		now[key] = true
 		if !p.spoken[key] {
 			p.log.Warn("problem", "severity", problem.Severity, "type", problem.Type, "reason", problem.Reason,
-				"team", problem.Team, "object", problem.Object.String(), "at", problem.Origin.String(), "message", problem.Message)
+				"team", problem.Team, "object", problem.Object.String(), "field", problem.Field, "at", problem.Origin.String(), "message", problem.Message)
 		}
 	}
 	p.spoken = now

@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"net/http"
 	"time"
 
 	"isoline.dev/isoline/dag"
 	"isoline.dev/isoline/problem"
+	"isoline.dev/isoline/xds"
 )
 
 // Report is what there is to say about the routes as they stand: the answer
@@ -88,8 +90,16 @@ type ChainReport struct {
 	Origin    problem.Origin `json:"origin"`
 }
 
-// Lookup finds the route that takes a request.
-func (b *Build) Lookup(r dag.Request) dag.Found { return b.graph.Lookup(r) }
+// Lookup finds the route that takes a request, whose path is as the client
+// sends it.
+func (b *Build) Lookup(r dag.Request) dag.Found {
+	path, redirect := xds.RequestPath(r.Path)
+	if redirect {
+		return dag.Found{Status: http.StatusTemporaryRedirect}
+	}
+	r.Path = path
+	return b.graph.Lookup(r)
+}
 
 // Route says what becomes of a request.
 func (b *Build) Route(r dag.Request) RouteReport {

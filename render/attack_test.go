@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -282,5 +283,29 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 				t.Errorf("%s: %s", name, p)
 			}
 		}
+	}
+}
+
+func TestTheNumberOfObjectsIsKnownBeforeABuild(t *testing.T) {
+	req := childRequest{Objects: 15}
+	for name, content := range doubling(4, "resources: [a.yaml]\nconfigMapGenerator: [{name: c, literals: [a=b]}]") {
+		req.Files = append(req.Files, childFile{Path: name, Content: []byte(content)})
+	}
+	for limit, want := range map[int]bool{31: false, 32: true} {
+		tree := newTree(req)
+		tree.objects = limit
+		s := &scan{tree: tree, known: map[string]*kustomization{}, out: newLayout(tree)}
+		if top := s.prescan(); (top != nil) != want {
+			t.Errorf("with %d objects allowed: %v, %v", limit, top, tree.found.problems)
+		}
+	}
+}
+
+func TestACappedBufferKeepsNoMoreThanItsLimit(t *testing.T) {
+	exceeded := 0
+	b := &cappedBuffer{limit: 10, exceeded: func() { exceeded++ }}
+	n, err := io.Copy(b, io.LimitReader(strings.NewReader(strings.Repeat("x", 1<<20)), 1<<20))
+	if n != 1<<20 || err != nil || len(b.kept) != 10 || exceeded != 1 {
+		t.Errorf("took %d, kept %d, told %d times, %v", n, len(b.kept), exceeded, err)
 	}
 }

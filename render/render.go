@@ -124,15 +124,15 @@ const (
 	ReasonKustomizationNotBuilt = "KustomizationNotBuilt" // below a directory that has none itself
 	ReasonReservedAnnotation    = "ReservedAnnotation"    // a manifest uses our own annotation
 	ReasonDuplicateObject       = "DuplicateObject"       // kind, namespace and name twice
-	ReasonTooManyFiles          = "TooManyFiles"          //
-	ReasonTooManyBytes          = "TooManyBytes"          //
-	ReasonTooManyObjects        = "TooManyObjects"        //
-	ReasonTooManyKustomizations = "TooManyKustomizations" //
-	ReasonTooDeep               = "TooDeep"               // overlays, lists or values nested too deep
-	ReasonDeadlineExceeded      = "DeadlineExceeded"      // the child was killed for its time
-	ReasonMemoryExceeded        = "MemoryExceeded"        // for its memory
-	ReasonOutputTooLarge        = "OutputTooLarge"        // for the size of what it wrote
-	ReasonCrashed               = "Crashed"               // the child died by itself
+	ReasonTooManyFiles          = "TooManyFiles"
+	ReasonTooManyBytes          = "TooManyBytes"
+	ReasonTooManyObjects        = "TooManyObjects"
+	ReasonTooManyKustomizations = "TooManyKustomizations"
+	ReasonTooDeep               = "TooDeep"          // overlays, lists or values nested too deep
+	ReasonDeadlineExceeded      = "DeadlineExceeded" // the child was killed for its time
+	ReasonMemoryExceeded        = "MemoryExceeded"   // for its memory
+	ReasonOutputTooLarge        = "OutputTooLarge"   // for the size of what it wrote
+	ReasonCrashed               = "Crashed"          // the child died by itself
 )
 
 // Renderer renders trees, each in a child process, a bounded number at once.

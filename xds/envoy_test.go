@@ -40,6 +40,9 @@ type modelEnvoy struct {
 	routes    map[string]*modelRoute // by watched name
 	heldBack  []*discoveryv3.DeltaDiscoveryRequest
 	nacked    map[key]bool
+	// doubtful are the probed clusters from before the stream: they may be sent
+	// once more, to learn whether they are warm.
+	doubtful map[string]bool
 
 	// hung clusters are not warm before healthy is called. A lenient Envoy does
 	// not mind routes to clusters that are not warm.
@@ -55,6 +58,7 @@ type modelEnvoy struct {
 
 type modelCluster struct {
 	version, endpoints string
+	probed             bool
 	warming            bool // waits for its endpoints
 }
 
@@ -88,6 +92,10 @@ func (e *modelEnvoy) connect(c *Cache) {
 	e.session = newSession(c, e.node, e.limits)
 	e.watcher = c.watch()
 	e.asked = [kinds]bool{}
+	e.doubtful = map[string]bool{}
+	for n, c := range e.clusters {
+		e.doubtful[n] = c.probed
+	}
 	e.ask(kindCluster, nil, nil)
 	if len(e.endpoints) > 0 {
 		e.ask(kindEndpoints, slices.Sorted(maps.Keys(e.endpoints)), nil)
@@ -184,9 +192,13 @@ func (e *modelEnvoy) run() {
 	}
 }
 
-// healthy ends what hangs.
+// healthy ends what hangs: health checks, and the wait for endpoints, which
+// Envoy gives up after a time.
 func (e *modelEnvoy) healthy() {
 	clear(e.hung)
+	for _, c := range e.clusters {
+		c.warming = false
+	}
 	e.release()
 }
 
@@ -241,8 +253,11 @@ func (e *modelEnvoy) note(k kind, d *delivery) {
 	var all []string
 	for _, r := range d.Resources {
 		all = append(all, name+" "+r.Name)
-		if k != kindEndpoints && held[r.Name] == r.Version && !e.nacked[key{k, r.Name}] {
+		if k != kindEndpoints && held[r.Name] == r.Version && !e.nacked[key{k, r.Name}] && !(k == kindCluster && e.doubtful[r.Name]) {
 			e.violated(fmt.Sprintf("%s %s is sent again, unchanged", name, r.Name))
+		}
+		if k == kindCluster {
+			delete(e.doubtful, r.Name)
 		}
 	}
 	for _, n := range d.RemovedResources {
@@ -345,7 +360,7 @@ func (e *modelEnvoy) takeCluster(m *clusterv3.Cluster, version string) {
 	if have := e.clusters[m.Name]; have != nil && have.version == version {
 		return
 	}
-	c := &modelCluster{version: version, endpoints: m.GetEdsClusterConfig().GetServiceName(), warming: true}
+	c := &modelCluster{version: version, endpoints: m.GetEdsClusterConfig().GetServiceName(), warming: true, probed: len(m.HealthChecks) > 0}
 	e.clusters[m.Name] = c
 	if len(m.HealthChecks) > 0 && strings.Contains(m.AltStatName, "hangs") {
 		e.hung[m.Name] = true

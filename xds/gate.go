@@ -300,3 +300,13 @@ func (s *session) proveUnit(u *resident) {
 	u.proven = true
 	s.cache.proven(entryKey{unitKind, u.name}, u.released)
 }
+
+// proveAlone tells the cache that a resource of no unit was acknowledged.
+func (s *session) proveAlone(t *thing) {
+	switch t.kind {
+	case kindEndpoints, kindListener, kindSecret:
+		if t.want != nil && t.held == t.want.Version() {
+			s.cache.proven(entryKey{t.kind, t.name}, &Unit{Name: t.name, alone: t.want})
+		}
+	}
+}

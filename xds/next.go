@@ -48,6 +48,9 @@ func (s *session) fill(sub *subscription) *delivery {
 	for t := sub.queue.front(); t != nil; t = sub.queue.front() {
 		v := s.judge(sub, t)
 		single := t.lone || t.kind == kindRoute && v == put
+		if t.kind == kindRoute && v == remove && !s.subs[kindScope].queue.empty() {
+			break // a route is not removed before the scope that leads to it
+		}
 		if v != leave && len(d.items) > 0 && (single || d.bytes+size(t, v) > s.limits.bytes) {
 			break
 		}
@@ -56,6 +59,7 @@ func (s *session) fill(sub *subscription) *delivery {
 		switch v {
 		case leave:
 			t.force, t.lone = false, false
+			s.proveAlone(t)
 			if t.at == 0 || !sub.flying(t) {
 				s.resolve(t)
 			}

@@ -306,6 +306,7 @@ func keep(e *entry) keptUnit {
 	k := keptUnit{Name: e.name, Resources: []keptResource{}}
 	if e.kind != unitKind {
 		k.Kind = typeURLs[e.kind]
+		k.Resources = append(k.Resources, keepResource(e.served.alone))
 	}
 	for _, cl := range e.served.Clusters {
 		r := keepResource(cl.Resource)

@@ -27,7 +27,7 @@ type session struct {
 
 	subs    [kinds]subscription
 	units   map[string]*resident
-	number  uint64 // of the last response
+	number  uint64 // of the last response; 1 before the first
 	names   int    // how many were asked for by name
 	refused map[edition]struct{}
 	keep    bool // what is unheard of is not removed
@@ -95,7 +95,7 @@ type delivery struct {
 var errTooManyNames = errors.New("too many names are asked for")
 
 func newSession(c *Cache, node string, l limits) *session {
-	s := &session{cache: c, limits: l, node: node, units: map[string]*resident{}, refused: map[edition]struct{}{}}
+	s := &session{cache: c, limits: l, node: node, number: 1, units: map[string]*resident{}, refused: map[edition]struct{}{}}
 	for k := range kinds {
 		s.subs[k] = subscription{kind: k, things: map[string]*thing{}, inFlight: map[uint64]*response{}}
 	}
@@ -350,6 +350,7 @@ func (s *session) accepted(sub *subscription, t *thing, version string) {
 	if t.clusterState != nil {
 		s.reheat(t)
 	}
+	s.proveAlone(t)
 	if !t.queued {
 		s.resolve(t)
 	}

@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"os"
@@ -67,8 +68,8 @@ func TestLinksAndSubmodulesAreWarnings(t *testing.T) {
 	for name, target := range map[string]string{"abs.yaml": "/etc/hostname", "up.yaml": "../../etc/hostname", "dir": "../other"} {
 		r.must(os.Symlink(target, filepath.Join(r.work.Dir, "routes", name)))
 	}
-	r.git("update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("1", 40)+",routes/sub")
 	r.git("add", "routes")
+	r.git("update-index", "--add", "--cacheinfo", "160000,"+strings.Repeat("1", 40)+",routes/sub")
 	r.git("commit", "--quiet", "--message", "links")
 	r.must(r.work.Push())
 	commit := r.git("rev-parse", "HEAD")
@@ -108,20 +109,20 @@ func (r *rig) object(kind, content string) string {
 	return r.git("hash-object", "-t", kind, "-w", "--literally", r.file("object", content))
 }
 
+// entry is an entry of a raw tree.
+func (r *rig) entry(mode, name, id string) string {
+	r.t.Helper()
+	raw, err := hex.DecodeString(id)
+	r.must(err)
+	return mode + " " + name + "\x00" + string(raw)
+}
+
 func TestNamesThatAreNoPathsAreNotRead(t *testing.T) {
 	r := newRig(t)
 	blob := r.object("blob", "x")
-	raw := make([]byte, 0, 20)
-	for i := 0; i < 40; i += 2 {
-		var b byte
-		_, err := fmt.Sscanf(blob[i:i+2], "%02x", &b)
-		r.must(err)
-		raw = append(raw, b)
-	}
 	var tree strings.Builder
-	names := []string{"..", ".", ".git", "a\\b", "a\nb", "bad\xff", "escape/../../up", "good"}
-	for _, name := range names {
-		tree.WriteString("100644 " + name + "\x00" + string(raw))
+	for _, name := range []string{"..", ".", ".git", "a\\b", "a\nb", "bad\xff", "escape/../../up", "good"} {
+		tree.WriteString(r.entry("100644", name, blob))
 	}
 	files, problems := r.read(r.fetch(r.open(config.Repo{}), r.pushTree(r.object("tree", tree.String()))), config.Limits{})
 	if got := slices.Sorted(maps.Keys(files)); !slices.Equal(got, []string{"good"}) {
@@ -156,24 +157,29 @@ func TestTreesThatHoldEachOtherManyTimesOverEnd(t *testing.T) {
 	r := newRig(t)
 	tree := r.object("tree", "")
 	for range 40 { // 10^40 directories in 40 objects
-		var lines strings.Builder
-		for i := range 10 {
-			fmt.Fprintf(&lines, "%c", '0'+i)
-		}
 		var raw strings.Builder
-		for _, c := range lines.String() {
-			raw.WriteString("40000 " + string(c) + "\x00")
-			for i := 0; i < 40; i += 2 {
-				var b byte
-				_, err := fmt.Sscanf(tree[i:i+2], "%02x", &b)
-				r.must(err)
-				raw.WriteByte(b)
-			}
+		for c := range 10 {
+			raw.WriteString(r.entry("40000", fmt.Sprint(c), tree))
 		}
 		tree = r.object("tree", raw.String())
 	}
 	rev := r.fetch(r.open(config.Repo{}), r.pushTree(tree))
 	r.refuseFiles(rev, config.Limits{}, ReasonLimitExceeded)
+}
+
+func TestDirectoriesCountToo(t *testing.T) {
+	r := newRig(t)
+	commit := r.pushFiles(map[string]string{"a/b/c/d/e/f/g/h/i/j/k": "deep"})
+	rev := r.fetch(r.open(config.Repo{}), commit)
+	r.read(rev, config.Limits{Files: 2})
+	e := r.refuseFiles(rev, config.Limits{Files: 1}, ReasonLimitExceeded)
+	if e.Path != "a/b/c/d/e/f/g/h/i/j" {
+		t.Errorf("got %+v", e)
+	}
+	long := r.object("tree", r.entry("100644", strings.Repeat("n", 2<<20), r.object("blob", "x")))
+	rev = r.fetch(r.open(config.Repo{}), r.pushTree(long))
+	r.read(rev, config.Limits{})
+	r.refuseFiles(rev, config.Limits{Bytes: 1 << 20}, ReasonLimitExceeded)
 }
 
 func TestAMissingDirectoryIsNamedWithWhatIsThere(t *testing.T) {

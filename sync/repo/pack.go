@@ -51,12 +51,13 @@ type tempFile struct {
 	kept bool
 }
 
+// tempPack makes a file for a pack beside the packs and not among them:
+// go-git takes a file that vanishes while it lists packs for there being none.
 func (s store) tempPack() (*tempFile, error) {
-	dir := filepath.Join(s.dir, "objects", "pack")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(s.dir, "objects", "pack"), 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(dir, "tmp_pack_")
+	f, err := os.CreateTemp(s.dir, "tmp_pack_")
 	if err != nil {
 		return nil, err
 	}

@@ -57,15 +57,11 @@ func (s store) recover() error {
 
 // tidy removes what an interrupted write has left.
 func (s store) tidy() error {
-	left, err := filepath.Glob(filepath.Join(s.dir, "objects", "pack", "tmp_*"))
+	left, err := filepath.Glob(filepath.Join(s.dir, "tmp_*"))
 	if err != nil {
 		return err
 	}
-	more, err := filepath.Glob(filepath.Join(s.dir, "tmp_*"))
-	if err != nil {
-		return err
-	}
-	for _, file := range append(left, more...) {
+	for _, file := range left {
 		if err := os.Remove(file); err != nil {
 			return err
 		}
@@ -126,7 +122,11 @@ func (s store) verify() error {
 func (s store) ref(name plumbing.ReferenceName) (plumbing.Hash, bool, error) {
 	ref, err := s.storage().Reference(name)
 	if errors.Is(err, plumbing.ErrReferenceNotFound) {
-		return plumbing.ZeroHash, false, nil
+		_, err := os.Lstat(filepath.Join(s.dir, filepath.FromSlash(name.String())))
+		if errors.Is(err, fs.ErrNotExist) {
+			return plumbing.ZeroHash, false, nil
+		}
+		return plumbing.ZeroHash, false, errors.Join(fmt.Errorf("read %s: it is empty", name), err)
 	}
 	if err != nil {
 		return plumbing.ZeroHash, false, fmt.Errorf("read %s: %w", name, err)

@@ -1,6 +1,8 @@
 package repo
 
 import (
+	"bytes"
+	"compress/zlib"
 	"errors"
 	"fmt"
 	"os"
@@ -76,7 +78,7 @@ func TestPacksDoNotPileUp(t *testing.T) {
 			t.Errorf("read %q, want %q", got, want)
 		}
 	}
-	if out, err := r.copyGit("fsck", "--full", "--strict"); err != nil || out != "" {
+	if out, err := r.copyGit("fsck", "--full", "--strict", "--no-dangling"); err != nil || out != "" {
 		t.Errorf("git fsck says %s, %v", out, err)
 	}
 	r.server.Close()
@@ -186,7 +188,7 @@ func TestACorruptCopyIsReplacedAndItIsSaid(t *testing.T) {
 			if rev = r.fetch(repo, commit); len(rev.Problems) > 0 {
 				t.Errorf("the next fetch still says %v", rev.Problems)
 			}
-			if out, err := r.copyGit("fsck", "--full", "--strict"); err != nil || out != "" {
+			if out, err := r.copyGit("fsck", "--full", "--strict", "--no-dangling"); err != nil || out != "" {
 				t.Errorf("git fsck says %s, %v", out, err)
 			}
 		})
@@ -211,7 +213,7 @@ func TestWhatWasGoodMovesToTheNewCopy(t *testing.T) {
 	if rev, ok, err = repo.Good(); !ok || err != nil || rev.Commit != good.Commit || r.content(rev) != "good" {
 		t.Errorf("good is %+v, %v, %v", rev, ok, err)
 	}
-	if out, err := r.copyGit("fsck", "--full", "--strict"); err != nil || out != "" {
+	if out, err := r.copyGit("fsck", "--full", "--strict", "--no-dangling"); err != nil || out != "" {
 		t.Errorf("git fsck says %s, %v", out, err)
 	}
 }
@@ -246,6 +248,30 @@ func TestCorruptionFoundWhileReadingIsMendedByTheNextFetch(t *testing.T) {
 	r.read(rev, config.Limits{})
 }
 
+func TestContentThatIsNotWhatItsNameSaysIsNotRead(t *testing.T) {
+	r := newRig(t)
+	repo := r.open(config.Repo{})
+	rev := r.fetch(repo, r.push("genuine"))
+	storage := repo.store.storage()
+	all, err := storage.IterEncodedObjects(plumbing.AnyObject)
+	r.must(err)
+	r.must(all.ForEach(func(o plumbing.EncodedObject) error { _, err := storage.SetEncodedObject(o); return err }))
+	r.must(storage.Close())
+	packs, err := repo.store.packs()
+	r.must(err)
+	r.must(os.Remove(packs[0] + ".pack"))
+	if r.content(rev) != "genuine" {
+		t.Fatal("loose objects are not read")
+	}
+	id := r.git("rev-parse", "HEAD:routes/a.yaml")
+	var forged bytes.Buffer
+	z := zlib.NewWriter(&forged)
+	_, err = z.Write([]byte("blob 7\x00forgery"))
+	r.must(errors.Join(err, z.Close()))
+	r.damage("objects/"+id[:2]+"/"+id[2:], func([]byte) []byte { return forged.Bytes() })
+	r.refuseFiles(rev, config.Limits{}, ReasonCorruptClone)
+}
+
 func TestAnInterruptedReplacementIsFinished(t *testing.T) {
 	r := newRig(t)
 	repo := r.open(config.Repo{})
@@ -254,12 +280,12 @@ func TestAnInterruptedReplacementIsFinished(t *testing.T) {
 	dir := filepath.Join(r.dir, "copy")
 	r.must(os.Rename(dir, dir+".old")) // stopped between the two renames
 	r.must(os.MkdirAll(filepath.Join(dir+".new", "objects"), 0o700))
-	r.file("copy.old/objects/pack/tmp_pack_1", "half a pack")
+	r.file("copy.old/tmp_pack_1", "half a pack")
 	good, ok, err := r.open(config.Repo{}).Good()
 	if !ok || err != nil || good.Commit != commit {
 		t.Errorf("good is %+v, %v, %v", good, ok, err)
 	}
-	for _, left := range []string{dir + ".new", dir + ".old"} {
+	for _, left := range []string{dir + ".new", dir + ".old", dir + "/tmp_pack_1"} {
 		if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is still there: %v", left, err)
 		}
@@ -314,7 +340,7 @@ func TestRealGitReadsWhatWePack(t *testing.T) {
 	if packs, err := repo.store.packs(); err != nil || len(packs) != 1 {
 		t.Fatalf("%d packs, %v", len(packs), err)
 	}
-	if out, err := r.copyGit("fsck", "--full", "--strict"); err != nil || out != "" {
+	if out, err := r.copyGit("fsck", "--full", "--strict", "--no-dangling"); err != nil || out != "" {
 		t.Errorf("git fsck says %s, %v", out, err)
 	}
 	got, _ := r.read(rev, config.Limits{})
