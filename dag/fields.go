@@ -30,13 +30,18 @@ type fieldTable struct {
 
 func newFieldTable(typ string, supported []string, protects map[string]scope) *fieldTable {
 	ways := map[string]bool{}
+	lead := func(path string) {
+		if _, known := ways[path]; !known {
+			ways[path] = false
+		}
+	}
 	for _, path := range supported {
 		for i := range path {
 			switch path[i] {
 			case '.', '[':
-				ways[path[:i]] = ways[path[:i]]
+				lead(path[:i])
 			case ']':
-				ways[path[:i+1]] = ways[path[:i+1]]
+				lead(path[:i+1])
 			}
 		}
 		ways[path] = true

@@ -50,9 +50,9 @@ func fieldsOf(of reflect.Type, path string, into map[string]bool) {
 	case reflect.Slice:
 		fieldsOf(of.Elem(), path+"[]", into)
 	case reflect.Struct:
-		for i := range of.NumField() {
-			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
-			fieldsOf(of.Field(i).Type, path+"."+name, into)
+		for field := range of.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			fieldsOf(field.Type, path+"."+name, into)
 		}
 	}
 }
@@ -61,7 +61,7 @@ func fieldsOf(of reflect.Type, path string, into map[string]bool) {
 // each is either supported or a problem, and a protection is never a warning.
 func TestNoFieldIsSilent(t *testing.T) {
 	fields := map[string]bool{}
-	fieldsOf(reflect.TypeOf(contourv1.HTTPProxySpec{}), "spec", fields)
+	fieldsOf(reflect.TypeFor[contourv1.HTTPProxySpec](), "spec", fields)
 	tried := 0
 	for path := range fields {
 		var spec contourv1.HTTPProxySpec

@@ -165,7 +165,7 @@ func (a Action) status() int {
 type subject struct {
 	path    string
 	headers map[string][]string // names in lower case
-	query   map[string]string // the first value of each
+	query   map[string]string   // the first value of each
 }
 
 func (t *table) takes(m Match, s subject) bool {

@@ -9,7 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -96,7 +96,7 @@ func StartGit(ctx context.Context, dir string, options ...GitOption) (*GitServer
 		s.base = "https://" + l.Addr().String()
 		l = tls.NewListener(l, config)
 	}
-	s.server = &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	s.server = &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)}
 	stop := context.AfterFunc(ctx, func() { _ = s.server.Close() })
 	go func() {
 		defer close(s.ended)
@@ -167,7 +167,7 @@ func (s *GitServer) handler(ctx context.Context) (http.Handler, error) {
 	env := []string{"GIT_PROJECT_ROOT=" + s.dir, "GIT_HTTP_EXPORT_ALL=1"}
 	var h http.Handler = &cgi.Handler{
 		Path: filepath.Join(strings.TrimSpace(out), "git-http-backend"), Dir: s.dir,
-		Env: append(env, isolatedGit...), Logger: log.New(io.Discard, "", 0), Stderr: io.Discard,
+		Env: append(env, isolatedGit...), Logger: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo), Stderr: io.Discard,
 	}
 	if s.opts.username != "" {
 		h = basicAuth(h, s.opts.username, s.opts.password)

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -127,7 +128,7 @@ func (s *scan) read(dir string) *kustomization {
 	strict, err := kjson.UnmarshalStrict(appendJSON(nil, k.node), &k.typed)
 	for _, e := range strict {
 		field := ""
-		if fe, ok := e.(kjson.FieldError); ok {
+		if fe := kjson.FieldError(nil); errors.As(e, &fe) {
 			field = fe.FieldPath()
 		}
 		s.found.at(k.file, k.line(field), ReasonInvalidKustomization,

@@ -135,9 +135,7 @@ func (e *modelEnvoy) held(k kind) map[string]string {
 			held[n] = c.version
 		}
 	case kindEndpoints:
-		for n, v := range e.endpoints {
-			held[n] = v
-		}
+		maps.Copy(held, e.endpoints)
 	case kindListener:
 		maps.Copy(held, e.listeners)
 	case kindScope:

@@ -47,7 +47,9 @@ func Serve(ctx context.Context, l net.Listener, s *Server, opts ...grpc.ServerOp
 	force := time.AfterFunc(drainTime, g.Stop)
 	g.GracefulStop()
 	force.Stop()
-	<-served
+	if ended := <-served; err == nil && ended != nil {
+		err = fmt.Errorf("serve xDS on %s: %w", l.Addr(), ended)
+	}
 	s.Close()
 	return err
 }

@@ -34,10 +34,6 @@ func (s *scene) gets(want ...string) {
 	s.received = nil
 }
 
-func (s *scene) apply(u Update) {
-	s.cache.Apply(u)
-}
-
 func TestAFreshEnvoyGetsClustersEndpointsListenersScopesAndRoutesInThatOrder(t *testing.T) {
 	a, b := plainCluster("ca", "ea", ""), plainCluster("cb", "eb", "")
 	s := newScene(t, Update{

@@ -81,7 +81,7 @@ func (r *Repository) download(ctx context.Context, s store, link *link, adv *pac
 	shallow := adv.Capabilities.Supports(capability.Shallow)
 	err := r.receive(ctx, s, link, adv, []plumbing.Hash{t.object}, shallow)
 	if refused := (*refusedError)(nil); t.unadvertised && errors.As(err, &refused) {
-		if err = r.receiveAll(ctx, s, adv); err != nil {
+		if err = r.receiveAll(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -128,7 +128,7 @@ func (r *Repository) receive(ctx context.Context, s store, link *link, adv *pack
 	if err != nil {
 		return err
 	}
-	defer answer.Close() //nolint:errcheck // read to its end, or given up
+	defer answer.Close() // read to its end, or given up
 	f, err := s.tempPack()
 	if err != nil {
 		return &storageError{err}
@@ -143,13 +143,14 @@ func (r *Repository) receive(ctx context.Context, s store, link *link, adv *pack
 
 // receiveAll is the way to a commit that the server does not send by itself:
 // everything that its branches and tags reach.
-func (r *Repository) receiveAll(ctx context.Context, s store, adv *packp.AdvRefs) error {
+func (r *Repository) receiveAll(ctx context.Context, s store) error {
 	link, err := r.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer link.close()
-	if adv, err = link.advertised(ctx); err != nil {
+	adv, err := link.advertised(ctx)
+	if err != nil {
 		return err
 	}
 	var want []plumbing.Hash
@@ -219,7 +220,7 @@ func (r *Repository) leaves(ctx context.Context, s store, t target, head plumbin
 	if err != nil {
 		return false, err
 	}
-	defer answer.Close() //nolint:errcheck // given up
+	defer answer.Close() // given up
 	return !slices.Contains(answer.Unshallows, head), nil
 }
 

@@ -278,11 +278,11 @@ func TestAServerThatNeverAnswersEndsWithTheTimeout(t *testing.T) {
 	r.must(err)
 	advert := "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: 1000\r\n\r\n001e# service=git-upload-pack\n"
 	for name, test := range map[string]struct{ scheme, say string }{
-		"http":                     {"http", ""},
-		"https":                    {"https", ""},
-		"ssh":                      {"ssh", ""},
-		"ssh after its version":    {"ssh", "SSH-2.0-silent\r\n"},
-		"http in the advertisment": {"http", advert},
+		"http":                      {"http", ""},
+		"https":                     {"https", ""},
+		"ssh":                       {"ssh", ""},
+		"ssh after its version":     {"ssh", "SSH-2.0-silent\r\n"},
+		"http in the advertisement": {"http", advert},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &rig{t: t, server: r.server, work: r.work, dir: t.TempDir()}

@@ -54,7 +54,7 @@ func (v Revision) Files(ctx context.Context, limits config.Limits) (Files, []pro
 	}
 	files, problems, err := r.files(ctx, hash, limits)
 	if ReasonOf(err) == ReasonCorruptClone {
-		r.markDamaged(err.(*Error).Err)
+		r.markDamaged(errors.Unwrap(err))
 	}
 	return files, problems, err
 }

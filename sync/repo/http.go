@@ -145,7 +145,7 @@ func secret(field, file string) ([]byte, error) {
 	if err != nil {
 		return nil, &credentialsError{field, err}
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	const most = 1 << 20
 	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	switch {

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"context"
-	"crypto/sha1" //nolint:gosec // the format's own checksum
+	"crypto/sha1" // the format's own checksum
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -202,7 +202,7 @@ func deltaTarget(start []byte) (int64, error) {
 
 // writePack writes a pack of whole objects, one in memory at a time.
 func writePack(ctx context.Context, w io.Writer, o *objects, list []plumbing.Hash, most int64) error {
-	sum := sha1.New() //nolint:gosec // the format's own checksum
+	sum := sha1.New() // the format's own checksum
 	out := io.MultiWriter(w, sum)
 	head := binary.BigEndian.AppendUint32([]byte("PACK\x00\x00\x00\x02"), uint32(len(list)))
 	if _, err := out.Write(head); err != nil {

@@ -144,7 +144,7 @@ var defaultPorts = map[string]string{"https": "443", "http": "80", "ssh": "22"}
 // parseURL takes apart a URL that we are willing to use.
 func parseURL(text string) (location, error) {
 	const field = "repo.url"
-	bad := func(format string, args ...any) (location, error) { return location{}, invalid(field, format, args...) }
+	bad := func(why string) (location, error) { return location{}, invalid(field, "%s", why) }
 	if text == "" {
 		return bad("is required")
 	}
