@@ -103,6 +103,6 @@ func repositoryOf(s *source) string {
 	return ""
 }
 
-func newCompiler(c *config.Config, stage func(string) func()) *compiler {
-	return &compiler{policy: team.New(c), render: render.New(), stage: stage}
+func newCompiler(opts Options, stage func(string) func()) *compiler {
+	return &compiler{policy: team.New(opts.Config), render: render.New(), log: opts.Log, stage: stage}
 }

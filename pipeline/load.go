@@ -43,7 +43,7 @@ func Load(ctx context.Context, opts Options) (*Build, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newCompiler(opts.Config, newMetrics(nil).stage)
+	c := newCompiler(opts, newMetrics(nil).stage)
 	outcomes := make([]outcome, len(sources))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, s := range sources {

@@ -94,7 +94,7 @@ func New(opts Options) (*Pipeline, error) {
 	p := &Pipeline{opts: opts, log: opts.Log, metrics: newMetrics(opts.Metrics),
 		outcomes: make(chan outcome), refusals: make(chan struct{}, 1), questions: make(chan func()),
 		invalid: map[string][]problem.Problem{}, spoken: map[string]bool{}}
-	p.compiler = newCompiler(opts.Config, p.metrics.stage)
+	p.compiler = newCompiler(opts, p.metrics.stage)
 	dir := opts.Config.StateDir
 	if opts.Manifests != "" {
 		dir = "" // a directory is there again after a restart

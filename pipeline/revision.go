@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path"
 
 	"go.yaml.in/yaml/v3"
@@ -46,6 +47,7 @@ type revision struct {
 type compiler struct {
 	policy *team.Policy
 	render *render.Renderer
+	log    *slog.Logger
 	// stage starts the clock of a stage.
 	stage func(name string) (done func())
 }
@@ -64,6 +66,9 @@ func (c *compiler) compile(ctx context.Context, s *source, t tree) (revision, er
 		return r, err
 	}
 	r.problems = append(r.problems, out.Problems...)
+	if out.Diagnostic != "" {
+		c.log.Warn("a render child failed", "team", s.name, "commit", t.commit, "output", out.Diagnostic)
+	}
 	r.complete = problem.Errors(r.problems) == 0
 	r.objects = out.Objects
 	if s.team != nil {
