@@ -276,15 +276,14 @@ func (w *watcher) notify() {
 }
 
 // changes are the entries that changed since the watcher looked last, oldest
-// change first, and the Seq up to which that is all.
+// change first, and the Seq up to which that is all. The first look tells of
+// what is gone too: a stream may have found it by name before.
 func (c *Cache) changes(w *watcher) ([]change, Seq) {
 	seen := Seq(w.seen.Load())
 	var list []change
 	c.mu.RLock()
 	for e := c.log.prev; e != &c.log && e.seq > seen; e = e.prev {
-		if seen > 0 || e.desired != nil {
-			list = append(list, change{e.entryKey, e.seq, e.desired, e.served})
-		}
+		list = append(list, change{e.entryKey, e.seq, e.desired, e.served})
 	}
 	now := c.seq
 	c.mu.RUnlock()

@@ -60,6 +60,9 @@ type modelCluster struct {
 	version, endpoints string
 	probed             bool
 	warming            bool // waits for its endpoints
+	// active says that a version before this one was warm: it serves on until
+	// this one is.
+	active bool
 }
 
 type modelScope struct{ version, route string }
@@ -233,12 +236,20 @@ func (e *modelEnvoy) deliver() bool {
 	return true
 }
 
-// release answers CDS responses, unless a cluster is warming.
-func (e *modelEnvoy) release() {
+// hangs reports whether a cluster is not warm.
+func (e *modelEnvoy) hangs() bool {
 	for n, c := range e.clusters {
 		if c.warming || e.hung[n] {
-			return
+			return true
 		}
+	}
+	return false
+}
+
+// release answers CDS responses, unless a cluster is warming.
+func (e *modelEnvoy) release() {
+	if e.hangs() {
+		return
 	}
 	e.toServer = append(e.toServer, e.heldBack...)
 	e.heldBack = nil
@@ -358,7 +369,11 @@ func (e *modelEnvoy) takeCluster(m *clusterv3.Cluster, version string) {
 	if have := e.clusters[m.Name]; have != nil && have.version == version {
 		return
 	}
-	c := &modelCluster{version: version, endpoints: m.GetEdsClusterConfig().GetServiceName(), warming: true, probed: len(m.HealthChecks) > 0}
+	c := &modelCluster{
+		version: version, endpoints: m.GetEdsClusterConfig().GetServiceName(), warming: true,
+		probed: len(m.HealthChecks) > 0, active: e.usable(m.Name),
+	}
+	delete(e.hung, m.Name)
 	e.clusters[m.Name] = c
 	if len(m.HealthChecks) > 0 && strings.Contains(m.AltStatName, "hangs") {
 		e.hung[m.Name] = true
@@ -367,6 +382,12 @@ func (e *modelEnvoy) takeCluster(m *clusterv3.Cluster, version string) {
 		e.endpoints[c.endpoints] = ""
 		e.ask(kindEndpoints, []string{c.endpoints}, nil)
 	}
+}
+
+// usable reports whether requests can be sent to a cluster.
+func (e *modelEnvoy) usable(name string) bool {
+	c := e.clusters[name]
+	return c != nil && (c.active || !c.warming && !e.hung[name])
 }
 
 func (e *modelEnvoy) takeEndpoints(name, version string) {
@@ -404,8 +425,7 @@ func (e *modelEnvoy) takeRoute(m *routev3.RouteConfiguration, version string) {
 	for _, route := range m.VirtualHosts[0].Routes {
 		name := route.GetRoute().GetCluster()
 		r.clusters = append(r.clusters, name)
-		c := e.clusters[name]
-		if (c == nil || c.warming || e.hung[name]) && !e.lenient {
+		if !e.usable(name) && !e.lenient {
 			e.violated(fmt.Sprintf("route %s comes before its cluster %s is warm", m.Name, name))
 		}
 	}

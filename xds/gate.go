@@ -1,6 +1,9 @@
 package xds
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // resident is a unit on one stream: what the Envoy has of it, and what it is
 // to have.
@@ -8,16 +11,19 @@ import "time"
 // New clusters are sent at once. Routes and scopes move from one version to
 // the next as a whole (release), when all clusters of the next are warm and
 // nothing of the version before is in flight. Clusters of the version that is
-// left are given up when the next is acknowledged.
+// left are given up when the Envoy has none of its routes any more.
 type resident struct {
 	name string
 	seq  Seq
 	// desired and served are the cache's.
 	desired, served *Unit
 	// target is what this Envoy is to have: served, unless it has refused it.
-	// released is the version whose scopes and routes may be sent, leaving the
-	// one before, until released is acknowledged.
-	target, released, leaving *Unit
+	// released is the version whose scopes and routes may be sent.
+	target, released *Unit
+	// leaving are the versions before released, oldest first, of which the Envoy
+	// may still have routes: until released is acknowledged, and longer where
+	// something of it is refused, or a removal was overtaken.
+	leaving []*Unit
 	// kept is desired while nothing known can be served and the Envoy, which had
 	// routes from before the stream, goes on with those.
 	kept *Unit
@@ -51,7 +57,7 @@ func (s *session) choose(u *resident) {
 		if !s.acceptable(target) {
 			target = s.cache.goodOf(entryKey{unitKind, u.name})
 		}
-		for _, have := range [2]*Unit{u.released, u.leaving} {
+		for _, have := range slices.Backward(append(slices.Clip(u.leaving), u.released)) {
 			if !s.acceptable(target) {
 				target = have
 			}
@@ -191,6 +197,9 @@ func (s *session) drop(u *Unit) {
 		t := sub.things[c.Name()]
 		if t.refs--; t.refs == 0 {
 			t.want = nil
+			if !t.holds { // it was never sent, so there is no removal that would do it
+				s.attach(t, "")
+			}
 			s.mark(t)
 			sub.tidy(t)
 		}
@@ -204,8 +213,13 @@ func (s *session) settle() {
 		if u.open > 0 {
 			continue
 		}
-		s.drop(u.leaving)
-		u.leaving = nil
+		u.leaving = slices.DeleteFunc(u.leaving, func(left *Unit) bool {
+			gone := s.hasLeft(left, u.released)
+			if gone {
+				s.drop(left)
+			}
+			return gone
+		})
 		if u.released == u.target {
 			s.complete(u)
 		} else if u.missing == 0 || s.has(u.target) {
@@ -220,6 +234,19 @@ func (s *session) settle() {
 	s.settling = s.settling[:0]
 }
 
+// hasLeft reports whether the Envoy has no route of left any more, but for
+// those that are the same in now. Nothing of either is in flight.
+func (s *session) hasLeft(left, now *Unit) bool {
+	for _, r := range left.Routes {
+		t := s.subs[kindRoute].things[r.Name()]
+		still := now != nil && slices.ContainsFunc(now.Routes, func(o *Resource) bool { return r.edition() == o.edition() })
+		if t != nil && t.held == r.Version() && !still {
+			return false
+		}
+	}
+	return true
+}
+
 // has reports whether the Envoy has the scopes and routes of u already.
 func (s *session) has(u *Unit) bool {
 	for r := range u.paths {
@@ -232,9 +259,13 @@ func (s *session) has(u *Unit) bool {
 
 // release lets the scopes and routes of u's target go out.
 func (s *session) release(u *resident) {
-	u.leaving, u.released = u.released, u.target
+	before := u.released
+	if before != nil {
+		u.leaving = append(u.leaving, before)
+	}
+	u.released = u.target
 	s.acquire(u.released)
-	for r := range u.leaving.paths {
+	for r := range before.paths {
 		if t := s.subs[r.kind].things[r.Name()]; t != nil && t.owner == u {
 			t.want = nil
 			s.mark(t)

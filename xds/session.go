@@ -27,10 +27,10 @@ type session struct {
 
 	subs    [kinds]subscription
 	units   map[string]*resident
-	number  uint64 // of the last response; 1 before the first
-	names   int    // how many were asked for by name
-	refused map[edition]struct{}
-	keep    bool // what is unheard of is not removed
+	number  uint64             // of the last response; 1 before the first
+	names   int                // how many were asked for by name
+	refused map[edition]string // and the words with which
+	keep    bool               // what is unheard of is not removed
 
 	// settling are units whose state may have to move on.
 	settling []*resident
@@ -95,7 +95,7 @@ type delivery struct {
 var errTooManyNames = errors.New("too many names are asked for")
 
 func newSession(c *Cache, node string, l limits) *session {
-	s := &session{cache: c, limits: l, node: node, number: 1, units: map[string]*resident{}, refused: map[edition]struct{}{}}
+	s := &session{cache: c, limits: l, node: node, number: 1, units: map[string]*resident{}, refused: map[edition]string{}}
 	for k := range kinds {
 		s.subs[k] = subscription{kind: k, things: map[string]*thing{}, inFlight: map[uint64]*response{}}
 	}
@@ -252,11 +252,8 @@ func (s *session) unsubscribe(sub *subscription, name string) {
 // forget is told that the Envoy has dropped a thing by itself.
 func (s *session) forget(sub *subscription, t *thing) {
 	sub.hold(t, "")
-	t.sent, t.holds, t.told, t.force, t.at = "", false, false, false, 0
+	t.sent, t.holds, t.told, t.force, t.at, t.answeredAt = "", false, false, false, 0, 0
 	s.confirm(t)
-	if t.endpointsState != nil {
-		t.answeredAt = 0
-	}
 	s.resolve(t)
 	sub.tidy(t)
 }
@@ -325,8 +322,8 @@ func (s *session) accept(sub *subscription, r *response) {
 		if it.version != "" {
 			taken = append(taken, edition{key{t.kind, t.name}, it.version})
 		}
+		t.answeredAt = max(t.answeredAt, r.at)
 		if t.endpointsState != nil {
-			t.answeredAt = max(t.answeredAt, r.at)
 			s.reheatUsers(t)
 		}
 		if t.at == r.at {
@@ -390,11 +387,9 @@ func (s *session) refuseOne(sub *subscription, t *thing, version, message string
 	if len(s.refused) >= mostRefused {
 		clear(s.refused)
 	}
-	s.refused[ed] = struct{}{}
+	s.refused[ed] = message
 	t.lone, t.sent, t.holds = false, t.held, t.held != ""
-	for _, r := range s.cache.reject(ed, s.node, message) {
-		s.events = append(s.events, event{rejected: &r})
-	}
+	s.reject(ed)
 	switch t.kind {
 	case kindCluster:
 		for _, u := range sortedUnits(t.targets) {
@@ -417,6 +412,26 @@ func (s *session) refuseOne(sub *subscription, t *thing, version, message string
 	sub.tidy(t)
 }
 
+// reject tells the cache of a version that was refused.
+func (s *session) reject(ed edition) {
+	for _, r := range s.cache.reject(ed, s.node, s.refused[ed]) {
+		s.events = append(s.events, event{rejected: &r})
+	}
+}
+
+// recall tells the cache what was refused before of something that it serves.
+// It forgets what nobody wants any more, and would wait for this Envoy.
+func (s *session) recall(served *Unit) {
+	if len(s.refused) == 0 {
+		return
+	}
+	for r := range served.resources {
+		if s.hasRefused(r) {
+			s.reject(r.edition())
+		}
+	}
+}
+
 // follow sends endpoints even if the Envoy has them where a cluster still waits
 // for any.
 func (s *session) follow(t *thing) {
@@ -431,6 +446,7 @@ func (s *session) follow(t *thing) {
 func (s *session) update(now time.Time, changes []change, keep bool) {
 	s.now = now
 	for _, c := range changes {
+		s.recall(c.served)
 		if c.kind == unitKind {
 			s.updateUnit(c)
 			continue

@@ -42,3 +42,76 @@ func TestAFreshEnvoyGetsClustersEndpointsListenersScopesAndRoutesInThatOrder(t *
 	})
 	s.gets("cds ca", "cds cb", "lds http", "eds ea", "eds eb", "srds u1", "srds u2", "rds u1", "rds u2")
 }
+
+func TestAProbedClusterFromBeforeTheStreamIsWarmOnceItIsAcknowledgedAgain(t *testing.T) {
+	u := Update{Units: units(plainUnit("u1", "", plainCluster("c", "e", "check hangs")))}
+	s := newScene(t, u)
+	s.gets("cds c", "lds http", "-eds e")
+	s.connect(s.cache)
+	s.gets("cds c", "-eds e")
+	s.healthy()
+	s.gets("srds u1", "rds u1")
+}
+
+func TestEndpointsGoAlsoWhereAClusterThatWantedThemWasNeverSent(t *testing.T) {
+	old, next := plainCluster("old", "e", ""), plainCluster("new", "e", "")
+	s := newScene(t, Update{Units: units(plainUnit("u1", "", old)), Endpoints: byName(plainEndpoints("e", "1"))})
+	s.run()
+	s.limits.inFlight = 0
+	s.session.limits.inFlight = 0
+	s.cache.Apply(Update{Units: units(plainUnit("u1", "", next))})
+	s.run()
+	s.cache.Apply(Update{Units: units(plainUnit("u1", "", old)), Endpoints: map[string]*Resource{"e": nil}})
+	s.run()
+	s.received, s.session.limits.inFlight = nil, 1
+	s.gets("-eds e")
+}
+
+func TestARefusedVersionDoesNotCostTheClustersOfTheOneThatServes(t *testing.T) {
+	old, next := plainCluster("old", "e1", ""), plainCluster("new", "e2", "")
+	s := newScene(t, Update{Units: units(plainUnit("u1", "", old))})
+	s.run()
+	s.cache.Apply(Update{Units: units(plainUnit("u1", "bad"))})
+	for s.serve() {
+	}
+	s.cache.Apply(Update{Units: units(plainUnit("u1", "", next))})
+	s.received = nil
+	s.gets("rds u1", "cds new", "-eds e2", "rds u1", "-cds old")
+}
+
+func TestARemovalThatIsOvertakenDoesNotCostTheClustersOfTheRoutesThatStay(t *testing.T) {
+	s := newScene(t, Update{Units: units(plainUnit("u1", "", plainCluster("c", "e", "")))})
+	s.run()
+	s.cache.Apply(Update{Units: map[string]*Unit{"u1": nil}, Endpoints: byName(plainEndpoints("e", "1"))})
+	s.serve() // endpoints go first
+	s.received = nil
+	s.cache.Apply(Update{Units: units(plainUnit("u1", "bad"))})
+	s.gets("eds e", "rds u1")
+}
+
+func TestWhatIsServedAgainAndWasRefusedIsKnownToBeRejected(t *testing.T) {
+	s := newScene(t, Update{})
+	s.run()
+	for range 2 {
+		s.cache.Apply(Update{Listeners: byName(plainListener("http", "bad"))})
+		s.run()
+		if got := s.cache.Rejections(); len(got) != 1 || got[0].Message != "a bad listener" {
+			t.Errorf("rejections: %v", got)
+		}
+		s.cache.Apply(Update{Listeners: byName(plainListener("http", ""))})
+		s.run()
+	}
+}
+
+func TestEndpointsThatGoWhileAStreamBeginsAreRemoved(t *testing.T) {
+	s := newScene(t, Update{
+		Units: units(plainUnit("u1", "", plainCluster("c", "e", ""))), Endpoints: byName(plainEndpoints("e", "1")),
+	})
+	s.run()
+	s.connect(s.cache)
+	s.request() // clusters
+	s.request() // endpoints
+	s.cache.Apply(Update{Endpoints: map[string]*Resource{"e": nil}})
+	s.received = nil
+	s.gets("-eds e")
+}

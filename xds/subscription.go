@@ -43,8 +43,9 @@ type thing struct {
 	// version, and told that it has been told last that there is none.
 	sent, held  string
 	holds, told bool
-	// at is the number of the response that spoke of it last; 0 before the first.
-	at uint64
+	// at is the number of the response that spoke of it last, answeredAt of the
+	// last that the Envoy has acknowledged; 0 before the first.
+	at, answeredAt uint64
 	// early says that the Envoy had it when the stream began and that what it
 	// had is not known to be one of ours. unheard says besides that this cache
 	// has never wanted it.
@@ -82,9 +83,6 @@ type clusterState struct {
 type endpointsState struct {
 	// users are the clusters that have them.
 	users map[*thing]struct{}
-	// answeredAt is the last response in which the Envoy has acknowledged them,
-	// or that there are none; 0 for none.
-	answeredAt uint64
 }
 
 // response is one that is not answered yet.

@@ -11,6 +11,12 @@ import "time"
 //     has acknowledged the cluster.
 //   - In any case when the grace is over.
 //
+// An Envoy that watches the endpoints already, for another cluster, takes them
+// also where it has refused the cluster behind which they were sent, and its
+// NACK may come late: then routes to the cluster answer 503 until it does. What
+// an Envoy refuses has passed our validation first, so this is rare; waiting
+// for the CDS ACK instead would let every hanging health check delay everybody.
+//
 // A cluster that the Envoy had before the stream began may still be warming;
 // its endpoints, or the cluster itself, are sent again when routes to it wait.
 
@@ -85,7 +91,7 @@ func (s *session) reheat(t *thing) {
 		return
 	}
 	if t.load == nil || t.cluster.ActiveHealthCheck {
-		if t.held == t.sent {
+		if t.answeredAt >= t.since {
 			s.heat(t)
 		}
 	} else if t.load.answeredAt > t.since {
