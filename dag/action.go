@@ -17,6 +17,7 @@ import (
 // wrong with it.
 type actionReader struct {
 	reader   *reader
+	settings *Settings
 	owner    *entry
 	field    string
 	problems []problem.Problem
@@ -39,14 +40,22 @@ func (a *actionReader) route(r *contourv1.Route, path Path) (Action, verdict) {
 			"must set exactly one of route.services or route.requestRedirectPolicy or route.directResponsePolicy")
 		return Action{}, broken
 	}
+	policy, ok := a.policy(r)
+	if !ok {
+		return Action{}, broken
+	}
+	var action Action
+	var state verdict
 	switch {
 	case r.RequestRedirectPolicy != nil:
-		return a.redirect(r.RequestRedirectPolicy)
+		action, state = a.redirect(r.RequestRedirectPolicy)
 	case r.DirectResponsePolicy != nil:
-		return a.directResponse(r.DirectResponsePolicy)
+		action, state = a.directResponse(r.DirectResponsePolicy)
 	default:
-		return a.forward(r, path)
+		action, state = a.forward(r, path)
 	}
+	action.Policy = policy
+	return action, state
 }
 
 func (a *actionReader) redirect(p *contourv1.HTTPRequestRedirectPolicy) (Action, verdict) {

@@ -30,7 +30,8 @@ type Options struct {
 	// class, or with the class "contour" or "isoline".
 	IngressClasses []string
 	// Policy says whom the platform prefers. Nil: nobody.
-	Policy Policy
+	Policy   Policy
+	Settings Settings
 }
 
 // Policy answers what the platform's config says about ownership. It must

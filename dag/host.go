@@ -19,7 +19,10 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 	if len(claimants) == 0 {
 		return output{}
 	}
-	b := &hostBuild{host: host, reader: r, previous: previous, reached: map[manifest.Key]bool{}, matches: map[string][]candidate{}}
+	b := &hostBuild{
+		host: host, reader: r, settings: &opts.Settings, previous: previous,
+		reached: map[manifest.Key]bool{}, matches: map[string][]candidate{},
+	}
 	if opts.Policy != nil {
 		b.preferred, b.prefers = opts.Policy.HostOwner(host)
 	}
@@ -48,6 +51,7 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 type hostBuild struct {
 	host     string
 	reader   *reader
+	settings *Settings
 	previous *VirtualHost
 	// before has the routes of previous by the key of their match.
 	before    map[string]*Route

@@ -151,7 +151,7 @@ func hostField(e *entry, host string) string {
 // ingressRoutes offers what an Ingress wants to serve on the host.
 func (b *hostBuild) ingressRoutes(e *entry) {
 	for _, p := range e.paths[b.host] {
-		a := actionReader{reader: b.reader, owner: e, field: p.field}
+		a := actionReader{reader: b.reader, settings: b.settings, owner: e, field: p.field}
 		action, state := a.backend(p.backend, p.fallback)
 		if e.blocked.host {
 			state = withheld

@@ -25,6 +25,8 @@ type VirtualHost struct {
 	// have the same Match. A host may have none: it then answers 404, and no
 	// wildcard's owner serves it.
 	Routes []Route `json:"routes"`
+	// Policy may be nil.
+	Policy *HostPolicy `json:"policy,omitempty"`
 }
 
 // Claim is an object that may serve a host, and the team that it came from.
@@ -187,6 +189,8 @@ type Action struct {
 	DirectResponse *DirectResponse   `json:"directResponse,omitempty"`
 	// Rewrite changes the path before a request is forwarded; nil leaves it.
 	Rewrite *PathRewrite `json:"rewrite,omitempty"`
+	// Policy may be nil.
+	Policy *RoutePolicy `json:"policy,omitempty"`
 }
 
 // WeightedCluster is one share of a route. Where all weights of a route are

@@ -69,7 +69,7 @@ func httpListener(opts ListenerOptions) (*listenerv3.Listener, error) {
 	manager := connectionManager(HTTPListener, opts)
 	manager.EarlyHeaderMutationExtensions = scopeHeaders(HTTPListener)
 	manager.RouteSpecifier = scopedRoutes(HTTPListener)
-	manager.HttpFilters = append(fallbackFilters(), routerFilter())
+	manager.HttpFilters = append(fallbackFilters(), httpFilters(opts)...)
 	l := &listenerv3.Listener{
 		Name:                          HTTPListener,
 		StatPrefix:                    HTTPListener,

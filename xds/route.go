@@ -153,8 +153,10 @@ func setAction(route *routev3.Route, a *dag.Action, opts Options) []upstream {
 	default:
 		action, used := forward(a, opts)
 		route.Action = &routev3.Route_Route{Route: action}
+		setPolicy(route, a.Policy)
 		return used
 	}
+	setPolicy(route, a.Policy)
 	return nil
 }
 

@@ -95,6 +95,7 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 		routes: routeConfiguration(name, append(routes, noRoute())),
 		scope:  scopeOf(name, vh.Host),
 	}
+	setHostPolicy(h.routes.VirtualHosts[0], vh.Policy)
 	for _, u := range clusters {
 		h.clusters = append(h.clusters, u)
 	}

@@ -1,0 +1,12 @@
+package xds
+
+import (
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+)
+
+// httpFilters are the filters behind the choice of the route, in the order in
+// which a request passes them. They are the same for every host: one that a
+// host or route has not configured lets requests pass.
+func httpFilters(ListenerOptions) []*hcmv3.HttpFilter {
+	return []*hcmv3.HttpFilter{routerFilter()}
+}
