@@ -12,12 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -52,15 +54,28 @@ func EnvoyPath() (string, error) {
 	return "", errors.New("no envoy found: run `make tools`, or set ISOLINE_ENVOY to an Envoy of version 1.37 or later")
 }
 
-// FreePort returns a TCP port on 127.0.0.1 that nothing listened on just now.
+// FreePort returns a TCP port on 127.0.0.1 that nothing listens on. It hands
+// out no port twice, and none of those that the kernel gives to connections,
+// so that the port is still free when it is used a moment later. Two processes
+// may be given the same one, if hardly ever.
 func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	const first, last = 10_000, 32_000
+	for range last - first {
+		port := first + rand.IntN(last-first)
+		if _, taken := handedOut.LoadOrStore(port, true); taken {
+			continue
+		}
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		return port, l.Close()
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, errors.New("find a free port on 127.0.0.1: there seems to be none")
 }
+
+// handedOut has the ports that FreePort has returned.
+var handedOut sync.Map
 
 // Process is a child process that this one started.
 type Process struct {

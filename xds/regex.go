@@ -33,6 +33,9 @@ func checkRegex(expr string) string {
 	if err != nil {
 		return "the regular expression is wrong: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 	}
+	if _, err := syntax.Parse("(?:"+expr+")", syntax.Perl); err != nil {
+		return `the regular expression has a \Q without its \E`
+	}
 	if name := foreign(expr); name != "" {
 		return fmt.Sprintf("the regular expression has %.32q, which Envoy does not know", name)
 	}

@@ -117,3 +117,12 @@ func TestSubstitutionsAreHeldAgainstTheGroups(t *testing.T) {
 		}
 	}
 }
+
+// What is left open would swallow what is put around the expression.
+func TestAnOpenQuoteIsNoExpression(t *testing.T) {
+	for expr, good := range map[string]bool{`/\Qa+b\E/c`: true, `/\Qa+b`: false, `/\Q`: false, `/\\Qa`: true} {
+		if why := checkRegex(expr); (why == "") != good {
+			t.Errorf("%s: got %q", expr, why)
+		}
+	}
+}
