@@ -27,6 +27,13 @@ func (a *actionReader) fail(typ, reason, field, format string, args ...any) {
 	a.problems = append(a.problems, errorIn(a.owner, typ, reason, a.field+field, format, args...))
 }
 
+// warn reports what is not as it seems and keeps nothing from serving.
+func (a *actionReader) warn(typ, reason, field, format string, args ...any) {
+	p := errorIn(a.owner, typ, reason, a.field+field, format, args...)
+	p.Severity = problem.Warning
+	a.problems = append(a.problems, p)
+}
+
 // route is the action of an HTTPProxy's route with the given merged path.
 func (a *actionReader) route(r *contourv1.Route, path Path) (Action, verdict) {
 	kinds := 0
@@ -137,16 +144,7 @@ func (a *actionReader) forward(r *contourv1.Route, path Path) (Action, verdict) 
 			action.Clusters = append(action.Clusters, w)
 		}
 	}
-	switch {
-	case !a.weightsFit(action):
-		return Action{}, broken
-	case len(action.Clusters) == 0:
-		return Action{}, broken
-	case len(action.Clusters) < len(r.Services):
-		return action, partial
-	default:
-		return action, whole
-	}
+	return action, a.weigh(r.Services, action.Clusters)
 }
 
 // service is one upstream; what is wrong with it costs the route only this one.
@@ -158,7 +156,7 @@ func (a *actionReader) service(s contourv1.Service, field string) (WeightedClust
 	}
 	if s.Weight < 0 || s.Weight > math.MaxUint32 {
 		a.fail(contourv1.ConditionTypeServiceError, "ServiceWeightInvalid", field+".weight",
-			"service %q: weight must be in the range 0-%d", s.Name, uint32(math.MaxUint32))
+			"service %q: weight must be in the range 0-%d; it gets no requests", s.Name, uint32(math.MaxUint32))
 		return WeightedCluster{}, false
 	}
 	cluster, ok := a.cluster(s.Name, portRef{number: int32(s.Port)}, s.Protocol, field,
@@ -187,20 +185,6 @@ func (a *actionReader) cluster(name string, ref portRef, protocol *string, field
 		return Cluster{}, false
 	}
 	return c, true
-}
-
-// weightsFit checks what Envoy asks of the sum.
-func (a *actionReader) weightsFit(action Action) bool {
-	sum := uint64(0)
-	for _, w := range action.Clusters {
-		sum += uint64(w.Weight)
-	}
-	if sum > math.MaxUint32 {
-		a.fail(contourv1.ConditionTypeServiceError, "ServiceWeightInvalid", ".services",
-			"the weights of a route must not exceed %d in all", uint32(math.MaxUint32))
-		return false
-	}
-	return true
 }
 
 // rewrite picks the replacement for the merged prefix: the entry that names

@@ -235,7 +235,9 @@ func (b *hostBuild) settle(c candidate, state verdict) candidate {
 		}
 	}
 	c.unresolved = true
-	if state != partial {
+	if state == partial {
+		c.problems = append(c.problems, shareTakenOver(c))
+	} else {
 		// The match stays taken: a request for it must not fall through to a
 		// broader route that was never meant for it.
 		c.action = Action{DirectResponse: &DirectResponse{StatusCode: 503}}

@@ -1,6 +1,8 @@
 package dag
 
 import (
+	"reflect"
+
 	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
 )
 
@@ -17,7 +19,7 @@ type HostPolicy struct{}
 // what its author meant.
 func (a *actionReader) policy(r *contourv1.Route) (*RoutePolicy, bool) {
 	p, ok := &RoutePolicy{}, true
-	if *p == (RoutePolicy{}) {
+	if reflect.ValueOf(*p).IsZero() {
 		p = nil
 	}
 	return p, ok
