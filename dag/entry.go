@@ -31,6 +31,8 @@ type entry struct {
 	// blocked is what must not be served, because the object asks for a
 	// protection that this version does not give.
 	blocked blocked
+	// consent is who may include an HTTPProxy; nil for anybody.
+	consent *consent
 	// paths are an Ingress's paths by host.
 	paths map[string][]ingressPath
 }
@@ -91,6 +93,7 @@ func classMatches(served []string, annotations map[string]string, field string) 
 func (e *entry) readProxy(opts Options) {
 	problems, blocked := unsupportedFields(e.key(), e.proxy.Spec, proxyFields)
 	e.problems, e.blocked = problems, blocked
+	e.readConsent()
 	root := e.proxy.Spec.VirtualHost
 	if root == nil {
 		return

@@ -82,8 +82,12 @@ type Graph struct {
 	units  map[string]*unit
 	// readers has, for every object asked for, the hosts whose units asked.
 	readers map[manifest.Key]map[string]struct{}
-	// reached counts the units that include an HTTPProxy.
-	reached map[manifest.Key]int
+	// reached has, for every HTTPProxy that is included, the hosts whose units
+	// do.
+	reached map[manifest.Key]map[string]struct{}
+	// includers has, for every HTTPProxy that is named in includes, whoever
+	// names it, whether or not that is in effect.
+	includers map[manifest.Key]map[manifest.Key]struct{}
 	// troubled are the hosts whose units have problems.
 	troubled map[string]struct{}
 	// flawed are the objects with problems of their own.
@@ -104,18 +108,19 @@ type Graph struct {
 // start; after that the graph remembers by itself.
 func New(opts Options, memory map[string]*VirtualHost) *Graph {
 	return &Graph{
-		opts:     opts,
-		entries:  map[manifest.Key]*entry{},
-		claims:   map[string]map[manifest.Key]struct{}{},
-		units:    map[string]*unit{},
-		readers:  map[manifest.Key]map[string]struct{}{},
-		reached:  map[manifest.Key]int{},
-		troubled: map[string]struct{}{},
-		flawed:   map[manifest.Key]struct{}{},
-		children: map[manifest.Key]struct{}{},
-		slices:   map[serviceName]map[manifest.Key]struct{}{},
-		served:   map[serviceName]*serviceEndpoints{},
-		memory:   withoutNil(memory),
+		opts:      opts,
+		includers: map[manifest.Key]map[manifest.Key]struct{}{},
+		entries:   map[manifest.Key]*entry{},
+		claims:    map[string]map[manifest.Key]struct{}{},
+		units:     map[string]*unit{},
+		readers:   map[manifest.Key]map[string]struct{}{},
+		reached:   map[manifest.Key]map[string]struct{}{},
+		troubled:  map[string]struct{}{},
+		flawed:    map[manifest.Key]struct{}{},
+		children:  map[manifest.Key]struct{}{},
+		slices:    map[serviceName]map[manifest.Key]struct{}{},
+		served:    map[serviceName]*serviceEndpoints{},
+		memory:    withoutNil(memory),
 	}
 }
 
@@ -189,6 +194,11 @@ func (g *Graph) forget(key manifest.Key, e *entry, d *dirty) {
 	delete(g.entries, key)
 	delete(g.flawed, key)
 	delete(g.children, key)
+	if e.proxy != nil {
+		for _, child := range included(e.proxy) {
+			removeFrom(g.includers, child, key)
+		}
+	}
 	for _, host := range e.claims {
 		removeFrom(g.claims, host, key)
 		d.hosts[host] = struct{}{}
@@ -203,6 +213,11 @@ func (g *Graph) learn(key manifest.Key, e *entry, d *dirty) {
 	}
 	if e.proxy != nil && e.proxy.Spec.VirtualHost == nil {
 		g.children[key] = struct{}{}
+	}
+	if e.proxy != nil {
+		for _, child := range included(e.proxy) {
+			addTo(g.includers, child, key)
+		}
 	}
 	for _, host := range e.claims {
 		addTo(g.claims, host, key)
@@ -288,8 +303,8 @@ func (g *Graph) Problems() []problem.Problem {
 		all = append(all, s.problems...)
 	}
 	for key := range g.children {
-		if g.reached[key] == 0 {
-			all = append(all, orphaned(key))
+		if len(g.reached[key]) == 0 {
+			all = append(all, g.orphaned(key))
 		}
 	}
 	for i := range all {

@@ -21,7 +21,7 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 	}
 	b := &hostBuild{
 		host: host, reader: r, settings: &opts.Settings, previous: previous,
-		reached: map[manifest.Key]bool{}, matches: map[string][]candidate{},
+		matches: map[string][]candidate{},
 	}
 	if opts.Policy != nil {
 		b.preferred, b.prefers = opts.Policy.HostOwner(host)
@@ -43,7 +43,7 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 	return output{
 		vhost:    vhost,
 		problems: problem.Sort(b.problems),
-		reached:  slices.SortedFunc(maps.Keys(b.reached), manifest.Key.Compare),
+		reached:  b.inclusions(),
 	}
 }
 
@@ -61,7 +61,7 @@ type hostBuild struct {
 	// matches are the offers by the key of their match.
 	matches  map[string][]candidate
 	problems []problem.Problem
-	reached  map[manifest.Key]bool
+	reached  []Inclusion
 }
 
 func (b *hostBuild) report(p problem.Problem) { b.problems = append(b.problems, p) }
@@ -346,10 +346,12 @@ func (b *hostBuild) reportConflict(loser, winner candidate) {
 		loser.match.Key(), b.host, winner.owner.key(), winner.field), winner.owner))
 }
 
-// stillThere reports whether all objects behind a route exist.
+// stillThere reports whether all objects behind a route exist, and still let
+// each other include them.
 func (b *hostBuild) stillThere(r Route) bool {
-	for _, key := range r.Chain {
-		if b.reader.object(key) == nil {
+	for i, key := range r.Chain {
+		e := b.reader.object(key)
+		if e == nil || i > 0 && !e.admits(r.Chain[i-1]) {
 			return false
 		}
 	}

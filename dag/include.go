@@ -85,7 +85,7 @@ func (b *hostBuild) include(v visit, i int, seen map[string]bool) {
 			"include creates an include cycle: %s", cycle(v.chain, child)))
 		return
 	}
-	b.reached[child] = true
+	b.reach(v.chain[0], child, merged.match())
 	b.walk(visit{
 		proxy: b.reader.object(child), above: merged, blocked: v.blocked,
 		chain: append(slices.Clip(v.chain), child),
@@ -97,11 +97,15 @@ func (b *hostBuild) refuseChild(v visit, child manifest.Key, field string) bool 
 	e := b.reader.object(child)
 	switch {
 	case e == nil || e.proxy == nil:
-		b.report(errorIn(v.proxy, contourv1.ConditionTypeIncludeError, "IncludeNotFound", field,
-			"include %s/%s not found", child.Namespace, child.Name))
+		p := errorIn(v.proxy, contourv1.ConditionTypeIncludeError, "IncludeNotFound", field,
+			"include %s/%s not found", child.Namespace, child.Name)
+		p.Remedy = "it is in effect as soon as there is such an HTTPProxy, of an ingress class that is served"
+		b.report(p)
 	case e.proxy.Spec.VirtualHost != nil:
 		b.report(errorIn(v.proxy, contourv1.ConditionTypeIncludeError, "RootIncludesRoot", field,
 			"root httpproxy cannot include another root httpproxy (%s/%s)", child.Namespace, child.Name))
+	case !e.admits(v.proxy.key()):
+		b.report(notPermitted(v.proxy, e, contourv1.ConditionTypeIncludeError, field))
 	default:
 		return false
 	}

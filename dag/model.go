@@ -136,18 +136,28 @@ func (m Match) Key() string {
 	b.WriteString(string(m.Path.Type))
 	b.WriteByte(' ')
 	b.WriteString(token(m.Path.Value))
-	for _, c := range m.Headers {
-		b.WriteString(" header:")
-		c.write(&b)
-	}
-	for _, c := range m.Query {
-		b.WriteString(" query:")
-		c.write(&b)
+	for _, c := range m.Conditions() {
+		b.WriteByte(' ')
+		b.WriteString(c)
 	}
 	return b.String()
 }
 
-func (c Condition) write(b *strings.Builder) {
+// Conditions are those on headers and query parameters, each as in Key.
+func (m Match) Conditions() []string {
+	var all []string
+	for _, c := range m.Headers {
+		all = append(all, c.text("header:"))
+	}
+	for _, c := range m.Query {
+		all = append(all, c.text("query:"))
+	}
+	return all
+}
+
+func (c Condition) text(of string) string {
+	var b strings.Builder
+	b.WriteString(of)
 	b.WriteString(token(c.Name))
 	b.WriteByte(' ')
 	if c.Invert {
@@ -164,6 +174,7 @@ func (c Condition) write(b *strings.Builder) {
 		b.WriteByte(' ')
 		b.WriteString(strconv.Quote(c.Value))
 	}
+	return b.String()
 }
 
 // token is s itself where it cannot be taken for more than one token, else

@@ -4,8 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
-
 	"isoline.dev/isoline/manifest"
 	"isoline.dev/isoline/problem"
 )
@@ -28,6 +26,9 @@ type ObjectStatus struct {
 	Team   string         `json:"team,omitempty"`
 	Status Status         `json:"status"`
 	Origin problem.Origin `json:"origin"`
+	// IncludedBy has the ways in which roots reach an HTTPProxy without a
+	// virtualhost, sorted by host.
+	IncludedBy []Inclusion `json:"includedBy,omitempty"`
 }
 
 // Objects are the HTTPProxies and Ingresses that take part, in the order of
@@ -44,10 +45,10 @@ func (g *Graph) Objects() []ObjectStatus {
 		if e.proxy == nil && e.ingress == nil {
 			continue
 		}
-		s := ObjectStatus{Object: key, Team: e.object.Team, Origin: e.object.Origin, Status: Valid}
+		s := ObjectStatus{Object: key, Team: e.object.Team, Origin: e.object.Origin, Status: Valid, IncludedBy: g.inclusionsOf(key)}
 		_, child := g.children[key]
 		switch {
-		case child && g.reached[key] == 0:
+		case child && len(s.IncludedBy) == 0:
 			s.Status = Orphaned
 		case failed[key.Ref()]:
 			s.Status = Invalid
@@ -105,14 +106,4 @@ func stateOf(v *VirtualHost) HostState {
 		}
 	}
 	return state
-}
-
-func orphaned(key manifest.Key) problem.Problem {
-	return problem.Problem{
-		Severity: problem.Error,
-		Type:     contourv1.ConditionTypeOrphanedError,
-		Reason:   "Orphaned",
-		Message:  "this HTTPProxy is not part of a delegation chain from a root HTTPProxy",
-		Object:   key.Ref(),
-	}
 }

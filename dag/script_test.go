@@ -244,6 +244,9 @@ func printGraph(b *strings.Builder, g *Graph) {
 	}
 	for _, o := range g.Objects() {
 		fmt.Fprintf(b, "%s: %s\n", o.Object, o.Status)
+		for _, i := range o.IncludedBy {
+			fmt.Fprintf(b, "  by %s on %s: %s\n", i.Root, i.Host, i.Match.Key())
+		}
 	}
 	for _, p := range g.Problems() {
 		fmt.Fprintf(b, "%s\n", p)

@@ -2,7 +2,6 @@ package dag
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -24,8 +23,8 @@ type unit struct {
 type output struct {
 	vhost    *VirtualHost
 	problems []problem.Problem
-	// reached are the HTTPProxies that were included, sorted.
-	reached []manifest.Key
+	// reached says how HTTPProxies were included, in Inclusion.compare's order.
+	reached []Inclusion
 }
 
 // rebuild builds one host again and enters what changed into the delta.
@@ -75,7 +74,7 @@ func survive(host string, r *reader, previous *VirtualHost, cause any) output {
 	if len(claimants) == 0 {
 		return output{}
 	}
-	b := &hostBuild{host: host, reader: r, previous: previous, reached: map[manifest.Key]bool{}}
+	b := &hostBuild{host: host, reader: r, previous: previous}
 	owner := claimants[0]
 	if i := slices.IndexFunc(claimants, b.ownedBefore); i >= 0 {
 		owner = claimants[i]
@@ -88,13 +87,12 @@ func survive(host string, r *reader, previous *VirtualHost, cause any) output {
 				route.LastGood = true
 				vhost.Routes = append(vhost.Routes, route)
 				for _, child := range route.Chain[1:] {
-					b.reached[child] = true
+					b.reach(owner.key(), child, Match{})
 				}
 			}
 		}
 	}
-	reached := slices.SortedFunc(maps.Keys(b.reached), manifest.Key.Compare)
-	return output{vhost: vhost, reached: reached, problems: []problem.Problem{{
+	return output{vhost: vhost, reached: b.inclusions(), problems: []problem.Problem{{
 		Severity: problem.Error, Type: "InternalError", Reason: "Panic", Object: owner.key().Ref(),
 		Message: fmt.Sprintf("building host %q failed inside Isoline: %v; what it served before stays", host, cause),
 		Remedy:  "this is a defect of Isoline: please report it with the object",
@@ -109,10 +107,8 @@ func (g *Graph) replace(host string, old *unit, out output, read map[manifest.Ke
 				removeFrom(g.readers, d, host)
 			}
 		}
-		for _, key := range old.reached {
-			if g.reached[key]--; g.reached[key] == 0 {
-				delete(g.reached, key)
-			}
+		for _, i := range old.reached {
+			removeFrom(g.reached, i.Child, host)
 		}
 	}
 	delete(g.troubled, host)
@@ -128,8 +124,8 @@ func (g *Graph) replace(host string, old *unit, out output, read map[manifest.Ke
 	for d := range read {
 		addTo(g.readers, d, host)
 	}
-	for _, key := range out.reached {
-		g.reached[key]++
+	for _, i := range out.reached {
+		addTo(g.reached, i.Child, host)
 	}
 	if len(out.problems) > 0 {
 		g.troubled[host] = struct{}{}

@@ -83,8 +83,13 @@ func (t *standing) all(now time.Time) []problem.Problem {
 func graphReport(g *dag.Graph) Report {
 	r := Report{Problems: g.Problems()}
 	for _, o := range g.Objects() {
-		r.Objects = append(r.Objects, ObjectReport{Kind: o.Object.Kind, Namespace: o.Object.Namespace,
-			Name: o.Object.Name, Status: string(o.Status), Origin: o.Origin})
+		object := ObjectReport{Kind: o.Object.Kind, Namespace: o.Object.Namespace,
+			Name: o.Object.Name, Status: string(o.Status), Origin: o.Origin}
+		for _, i := range o.IncludedBy {
+			object.IncludedBy = append(object.IncludedBy, InclusionReport{Root: i.Root.Ref(), Host: i.Host,
+				Prefix: i.Match.Path.Value, Conditions: i.Match.Conditions()})
+		}
+		r.Objects = append(r.Objects, object)
 	}
 	for _, h := range g.HostReports() {
 		r.Hosts = append(r.Hosts, HostReport{Host: h.Host, State: string(h.State), Object: h.Owner.Ref(), Routes: h.Routes})

@@ -29,6 +29,19 @@ type ObjectReport struct {
 	Name      string         `json:"name"`
 	Status    string         `json:"status"`
 	Origin    problem.Origin `json:"origin"`
+	// IncludedBy has the ways in which roots reach an HTTPProxy without a
+	// virtualhost; absent for all else, and where none does.
+	IncludedBy []InclusionReport `json:"includedBy,omitempty"`
+}
+
+// InclusionReport is one way from a root to an HTTPProxy that it includes.
+type InclusionReport struct {
+	Root problem.Object `json:"root"`
+	Host string         `json:"host"`
+	// Prefix and Conditions are what the includes on the way come to. Conditions
+	// on headers and query parameters are written as in a route's match.
+	Prefix     string   `json:"prefix,omitempty"`
+	Conditions []string `json:"conditions,omitempty"`
 }
 
 // HostReport is the state of one host: serving, lastGood (something that

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -65,8 +66,27 @@ func printReport(w io.Writer, r pipeline.Report) error {
 		}
 		fmt.Fprintln(t)
 	}
+	printInclusions(t, r.Objects)
 	errors := problem.Errors(r.Problems)
 	fmt.Fprintf(t, "%d objects, %d hosts, %d errors, %d warnings\n",
 		len(r.Objects), len(r.Hosts), errors, len(r.Problems)-errors)
 	return t.Flush()
+}
+
+// printInclusions shows which roots reach the HTTPProxies that are included.
+func printInclusions(w io.Writer, objects []pipeline.ObjectReport) {
+	any := false
+	for _, o := range objects {
+		for _, i := range o.IncludedBy {
+			if !any {
+				fmt.Fprintln(w, "CHILD\tHOST\tBELOW\tROOT")
+				any = true
+			}
+			below := strings.Join(append([]string{i.Prefix}, i.Conditions...), " ")
+			fmt.Fprintf(w, "%s/%s\t%s\t%s\t%s/%s\n", o.Namespace, o.Name, i.Host, below, i.Root.Namespace, i.Root.Name)
+		}
+	}
+	if any {
+		fmt.Fprintln(w)
+	}
 }
