@@ -127,7 +127,7 @@ func drawRoute(t *rapid.T) contourv1.Route {
 			Protocol: maybe(t, rapid.SampledFrom([]string{"h2c", "h2c", "tls"})),
 		})
 	}
-	switch few(t, 12) {
+	switch few(t, 14) {
 	case 0, 1:
 		r.DirectResponsePolicy = &contourv1.HTTPDirectResponsePolicy{StatusCode: oneOf(t, 200, 503, 99)}
 	case 2:
@@ -142,7 +142,19 @@ func drawRoute(t *rapid.T) contourv1.Route {
 	case 7:
 		r.HealthCheckPolicy = &contourv1.HTTPHealthCheckPolicy{Path: oneOf(t, "/", "")}
 	case 8:
-		r.TimeoutPolicy = &contourv1.TimeoutPolicy{Response: "1s"}
+		r.TimeoutPolicy = &contourv1.TimeoutPolicy{Response: oneOf(t, "1s", "infinity", "0s", "soon"), Idle: oneOf(t, "", "1s", "-1s")}
+	case 9:
+		r.RetryPolicy = &contourv1.RetryPolicy{
+			NumRetries: oneOf[int64](t, -2, -1, 0, 3), PerTryTimeout: oneOf(t, "", "1s", "soon"),
+			RetryOn:              oneOf(t, nil, []contourv1.RetryOn{"reset", "retriable-status-codes"}, []contourv1.RetryOn{"never"}),
+			RetriableStatusCodes: oneOf(t, nil, []uint32{503, 404}, []uint32{1}),
+		}
+	case 10:
+		r.EnableWebsockets = true
+		r.InternalRedirectPolicy = &contourv1.HTTPInternalRedirectPolicy{
+			MaxInternalRedirects: uint32(few(t, 2)), AllowCrossSchemeRedirect: oneOf(t, "", "Always", "SafeOnly", "Maybe"),
+			RedirectResponseCodes: oneOf(t, nil, []contourv1.RedirectResponseCode{307, 301, 301}, []contourv1.RedirectResponseCode{300}),
+		}
 	}
 	return r
 }

@@ -8,7 +8,15 @@ import (
 
 // RoutePolicy is how a route treats its requests, besides where they go. It is
 // part of the Action, so that a last good action keeps the policy it had.
-type RoutePolicy struct{}
+type RoutePolicy struct {
+	Timeouts Timeouts `json:"timeouts,omitzero"`
+	// Retry is nil where nothing is tried again.
+	Retry *Retry `json:"retry,omitempty"`
+	// Websockets lets requests turn into websocket connections.
+	Websockets bool `json:"websockets,omitempty"`
+	// InternalRedirect is nil where redirects are the client's to follow.
+	InternalRedirect *InternalRedirect `json:"internalRedirect,omitempty"`
+}
 
 // HostPolicy is what holds for all routes of a host that do not say otherwise.
 type HostPolicy struct{}
@@ -19,8 +27,46 @@ type HostPolicy struct{}
 // what its author meant.
 func (a *actionReader) policy(r *contourv1.Route) (*RoutePolicy, bool) {
 	p, ok := &RoutePolicy{}, true
+	read := func(good bool) { ok = ok && good }
+	var good bool
+	if len(r.Services) == 0 {
+		a.withoutUpstream(r)
+	} else {
+		p.Websockets = r.EnableWebsockets
+		p.Timeouts, good = a.timeouts(r.TimeoutPolicy)
+		read(good)
+		p.Retry, good = a.retry(r.RetryPolicy, p.Timeouts.Response)
+		read(good)
+		p.InternalRedirect, good = a.internalRedirect(r.InternalRedirectPolicy)
+		read(good)
+	}
 	if reflect.ValueOf(*p).IsZero() {
 		p = nil
 	}
 	return p, ok
+}
+
+// reasonIgnoredField is that of warnings about what is set and does nothing.
+const reasonIgnoredField = "IgnoredField"
+
+// withoutUpstream warns of what a route says about upstreams while it has
+// none: it redirects, or answers by itself.
+func (a *actionReader) withoutUpstream(r *contourv1.Route) {
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"enableWebsockets", r.EnableWebsockets},
+		{"timeoutPolicy", r.TimeoutPolicy != nil},
+		{"retryPolicy", r.RetryPolicy != nil},
+		{"healthCheckPolicy", r.HealthCheckPolicy != nil},
+		{"loadBalancerPolicy", r.LoadBalancerPolicy != nil},
+		{"pathRewritePolicy", r.PathRewritePolicy != nil},
+		{"internalRedirectPolicy", r.InternalRedirectPolicy != nil},
+	} {
+		if f.set {
+			a.warn(contourv1.ConditionTypeRouteError, reasonIgnoredField, "."+f.name,
+				"ignoring field %q; the route has no services", f.name)
+		}
+	}
 }

@@ -303,6 +303,10 @@ func actionText(a Action) string {
 	} else if w != nil {
 		parts = append(parts, "rewrite to "+w.Prefix)
 	}
+	if a.Policy != nil {
+		j, _ := json.Marshal(a.Policy)
+		parts = append(parts, "policy"+string(j))
+	}
 	return strings.Join(parts, " ")
 }
 

@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"slices"
+
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"isoline.dev/isoline/dag"
@@ -9,9 +11,21 @@ import (
 // setPolicy makes a route treat its requests as p says; p may be nil. The
 // route's action is set already. Each part of a policy has a function and a
 // file of its own.
-func setPolicy(_ *routev3.Route, p *dag.RoutePolicy) {
+func setPolicy(route *routev3.Route, p *dag.RoutePolicy) {
 	if p == nil {
 		return
+	}
+	if action := route.GetRoute(); action != nil {
+		setTimeouts(action, p.Timeouts)
+		if p.Retry != nil {
+			action.RetryPolicy = retryPolicy(p.Retry)
+		}
+		if p.Websockets {
+			action.UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: "websocket"}}
+		}
+		if p.InternalRedirect != nil {
+			action.InternalRedirectPolicy = internalRedirect(p.InternalRedirect)
+		}
 	}
 }
 
@@ -21,4 +35,23 @@ func setHostPolicy(_ *routev3.VirtualHost, p *dag.HostPolicy) {
 	if p == nil {
 		return
 	}
+}
+
+// checkPolicy says what Envoy would refuse of p, which may be nil, or not do as
+// it was meant.
+func checkPolicy(p *dag.RoutePolicy) []string {
+	if p == nil {
+		return nil
+	}
+	why := []string{
+		checkTimeout("response timeout", p.Timeouts.Response),
+		checkTimeout("idle timeout", p.Timeouts.Idle),
+	}
+	if p.Retry != nil {
+		why = append(why, checkRetry(p.Retry))
+	}
+	if p.InternalRedirect != nil {
+		why = append(why, checkInternalRedirect(p.InternalRedirect))
+	}
+	return slices.DeleteFunc(why, func(s string) bool { return s == "" })
 }

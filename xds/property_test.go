@@ -192,7 +192,48 @@ func anyAction(r *rapid.T) dag.Action {
 		a.Rewrite = mostly(r, "rewrite", []*dag.PathRewrite{nil, {Prefix: "/x"}, {Regex: "^/a(.*)$", Substitution: `/\1`}},
 			[]*dag.PathRewrite{{Prefix: "x"}, {Prefix: "/\r\n"}, {}, {Regex: anyRegex(r), Substitution: anyText(r, "substitution", `\1`, `\0`, `/x`, `\\`)}})
 	}
+	a.Policy = anyPolicy(r)
 	return a
+}
+
+func anyPolicy(r *rapid.T) *dag.RoutePolicy {
+	if rapid.Bool().Draw(r, "no policy") {
+		return nil
+	}
+	return &dag.RoutePolicy{
+		Timeouts:         dag.Timeouts{Response: anyTimeout(r, "response timeout"), Idle: anyTimeout(r, "idle timeout")},
+		Retry:            anyRetry(r),
+		Websockets:       rapid.Bool().Draw(r, "websockets"),
+		InternalRedirect: anyInternalRedirect(r),
+	}
+}
+
+func anyTimeout(r *rapid.T, name string) dag.Timeout {
+	return mostly(r, name, []dag.Timeout{0, dag.NoTimeout, 1e6, 1500e6, longestSeconds * 1e9}, []dag.Timeout{-2, 1, 1 << 62})
+}
+
+func anyRetry(r *rapid.T) *dag.Retry {
+	if rapid.Bool().Draw(r, "no retries") {
+		return nil
+	}
+	return &dag.Retry{
+		Count:       mostly(r, "retries", []uint32{0, 1, 3}, []uint32{1<<32 - 1}),
+		PerTry:      anyTimeout(r, "timeout of a try"),
+		On:          mostly(r, "retry on", [][]string{{"5xx"}, {"reset", "retriable-4xx"}, {"retriable-status-codes", "internal"}}, [][]string{nil, {"a,b"}, {"\n"}, {"unknown"}}),
+		StatusCodes: mostly(r, "retriable codes", [][]uint32{nil, {404, 503}}, [][]uint32{{0}, {600}, {1 << 31}}),
+	}
+}
+
+func anyInternalRedirect(r *rapid.T) *dag.InternalRedirect {
+	if rapid.Bool().Draw(r, "no internal redirects") {
+		return nil
+	}
+	return &dag.InternalRedirect{
+		Max:               mostly(r, "redirects", []uint32{1, 5}, []uint32{0, 1<<32 - 1}),
+		StatusCodes:       mostly(r, "codes to follow", [][]uint32{{301}, {302, 303, 307, 308}}, [][]uint32{nil, {300}, {200, 301}}),
+		CrossScheme:       mostly(r, "cross scheme", []dag.CrossScheme{dag.CrossSchemeNever, dag.CrossSchemeAlways, dag.CrossSchemeSafeOnly}, []dag.CrossScheme{"", "x"}),
+		DenyRepeatedRoute: rapid.Bool().Draw(r, "deny repeated"),
+	}
 }
 
 func anyCluster(r *rapid.T) dag.WeightedCluster {

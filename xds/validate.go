@@ -160,7 +160,7 @@ func checkAction(a *dag.Action) []string {
 	if a.Rewrite != nil {
 		add(checkRewrite(a.Rewrite))
 	}
-	return why
+	return append(why, checkPolicy(a.Policy)...)
 }
 
 func checkRedirect(r *dag.Redirect) string {
