@@ -22,6 +22,9 @@ type entry struct {
 	ingress *networkingv1.Ingress
 	service *corev1.Service
 	slice   *discoveryv1.EndpointSlice
+	secret  *secretContent
+	// delegation lets other namespaces refer to Secrets of its own.
+	delegation *contourv1.TLSCertificateDelegation
 	// ignored: the object is of another ingress class and takes no part.
 	ignored bool
 	// claims are the hosts that the object wants to serve, sorted.
@@ -65,6 +68,10 @@ func newEntry(object *manifest.Object, opts Options) *entry {
 		e.readAnnotations(v.Annotations, serviceAnnotations)
 	case *discoveryv1.EndpointSlice:
 		e.slice = v
+	case *corev1.Secret:
+		e.secret = readSecret(v)
+	case *contourv1.TLSCertificateDelegation:
+		e.delegation = v
 	}
 	return e
 }

@@ -54,11 +54,16 @@ type Delta struct {
 	Hosts map[string]*VirtualHost
 	// Endpoints by key; nil where the Service's port is gone.
 	Endpoints map[EndpointsKey]*Endpoints
-	Work      Work
+	// Certificates of Secrets that have a valid one; nil where there is none
+	// any more.
+	Certificates map[SecretRef]*Certificate
+	Work         Work
 }
 
 // Empty reports whether nothing changed.
-func (d Delta) Empty() bool { return len(d.Hosts) == 0 && len(d.Endpoints) == 0 }
+func (d Delta) Empty() bool {
+	return len(d.Hosts) == 0 && len(d.Endpoints) == 0 && len(d.Certificates) == 0
+}
 
 // Work counts what an Update did.
 type Work struct {
@@ -94,8 +99,10 @@ type Graph struct {
 	flawed map[manifest.Key]struct{}
 	// children are the HTTPProxies without a virtualhost.
 	children map[manifest.Key]struct{}
-	slices   map[serviceName]map[manifest.Key]struct{}
-	served   map[serviceName]*serviceEndpoints
+	// delegations has the TLSCertificateDelegations by namespace.
+	delegations map[string]map[manifest.Key]struct{}
+	slices      map[serviceName]map[manifest.Key]struct{}
+	served      map[serviceName]*serviceEndpoints
 	// memory is what New was given of hosts that nobody has claimed since.
 	memory map[string]*VirtualHost
 	// fault is called before a unit is built; tests make it panic.
@@ -108,19 +115,20 @@ type Graph struct {
 // start; after that the graph remembers by itself.
 func New(opts Options, memory map[string]*VirtualHost) *Graph {
 	return &Graph{
-		opts:      opts,
-		includers: map[manifest.Key]map[manifest.Key]struct{}{},
-		entries:   map[manifest.Key]*entry{},
-		claims:    map[string]map[manifest.Key]struct{}{},
-		units:     map[string]*unit{},
-		readers:   map[manifest.Key]map[string]struct{}{},
-		reached:   map[manifest.Key]map[string]struct{}{},
-		troubled:  map[string]struct{}{},
-		flawed:    map[manifest.Key]struct{}{},
-		children:  map[manifest.Key]struct{}{},
-		slices:    map[serviceName]map[manifest.Key]struct{}{},
-		served:    map[serviceName]*serviceEndpoints{},
-		memory:    withoutNil(memory),
+		opts:        opts,
+		includers:   map[manifest.Key]map[manifest.Key]struct{}{},
+		entries:     map[manifest.Key]*entry{},
+		claims:      map[string]map[manifest.Key]struct{}{},
+		units:       map[string]*unit{},
+		readers:     map[manifest.Key]map[string]struct{}{},
+		reached:     map[manifest.Key]map[string]struct{}{},
+		troubled:    map[string]struct{}{},
+		flawed:      map[manifest.Key]struct{}{},
+		children:    map[manifest.Key]struct{}{},
+		slices:      map[serviceName]map[manifest.Key]struct{}{},
+		served:      map[serviceName]*serviceEndpoints{},
+		memory:      withoutNil(memory),
+		delegations: map[string]map[manifest.Key]struct{}{},
 	}
 }
 
@@ -128,15 +136,22 @@ func New(opts Options, memory map[string]*VirtualHost) *Graph {
 // several changes to one key the last counts. An object that differs from the
 // one held only in its origin rebuilds nothing.
 func (g *Graph) Update(changes []Change) Delta {
-	delta := Delta{Hosts: map[string]*VirtualHost{}, Endpoints: map[EndpointsKey]*Endpoints{}}
+	delta := Delta{
+		Hosts: map[string]*VirtualHost{}, Endpoints: map[EndpointsKey]*Endpoints{},
+		Certificates: map[SecretRef]*Certificate{},
+	}
 	last := make(map[manifest.Key]*manifest.Object, len(changes))
 	for _, c := range changes {
 		last[c.Key] = c.Object
 	}
 	dirty := newDirty()
 	for key, object := range last {
+		before := g.certificateOf(key)
 		if g.put(key, object, dirty) {
 			delta.Work.Objects++
+		}
+		if now := g.certificateOf(key); !before.equal(now) {
+			delta.Certificates[SecretRef{Namespace: key.Namespace, Name: key.Name}] = now
 		}
 	}
 	for _, host := range g.affected(dirty) {
@@ -199,6 +214,10 @@ func (g *Graph) forget(key manifest.Key, e *entry, d *dirty) {
 			removeFrom(g.includers, child, key)
 		}
 	}
+	if e.delegation != nil {
+		removeFrom(g.delegations, key.Namespace, key)
+		d.objects[anyDelegation(key.Namespace)] = struct{}{}
+	}
 	for _, host := range e.claims {
 		removeFrom(g.claims, host, key)
 		d.hosts[host] = struct{}{}
@@ -218,6 +237,10 @@ func (g *Graph) learn(key manifest.Key, e *entry, d *dirty) {
 		for _, child := range included(e.proxy) {
 			addTo(g.includers, child, key)
 		}
+	}
+	if e.delegation != nil {
+		addTo(g.delegations, key.Namespace, key)
+		d.objects[anyDelegation(key.Namespace)] = struct{}{}
 	}
 	for _, host := range e.claims {
 		addTo(g.claims, host, key)

@@ -34,7 +34,7 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 			vhost.Owner = e.key()
 		}
 		if e.proxy != nil {
-			b.proxyRoutes(e)
+			b.proxyHost(e, vhost)
 		} else {
 			b.ingressRoutes(e)
 		}
@@ -62,6 +62,8 @@ type hostBuild struct {
 	matches  map[string][]candidate
 	problems []problem.Problem
 	reached  []Inclusion
+	// tls is what a root HTTPProxy asks for; nil for plain HTTP.
+	tls *TLS
 }
 
 func (b *hostBuild) report(p problem.Problem) { b.problems = append(b.problems, p) }
@@ -192,6 +194,8 @@ type candidate struct {
 	chain      []manifest.Key
 	field      string
 	action     Action
+	plain      PlainHTTP
+	plainOnly  bool
 	lastGood   bool
 	unresolved bool
 	// implied: the author did not write this match; it gives way to any that
@@ -310,7 +314,8 @@ func (b *hostBuild) decide() []Route {
 func (c candidate) route() Route {
 	return Route{
 		Match: c.match, Owner: c.owner.key(), Team: c.owner.object.Team, Field: c.field,
-		Chain: c.chain, Action: c.action, LastGood: c.lastGood, Unresolved: c.unresolved,
+		Chain: c.chain, Action: c.action, Plain: c.plain, PlainOnly: c.plainOnly,
+		LastGood: c.lastGood, Unresolved: c.unresolved,
 	}
 }
 

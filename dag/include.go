@@ -22,11 +22,25 @@ type visit struct {
 	above conditions
 	// blocked: the root asks for a protection that cannot be given.
 	blocked bool
+	// plainOnly: the root hands its TLS connections on as they are.
+	plainOnly bool
 }
 
-// proxyRoutes adds what a root HTTPProxy and all it includes want to serve.
-func (b *hostBuild) proxyRoutes(root *entry) {
-	b.walk(visit{proxy: root, chain: []manifest.Key{root.key()}, blocked: root.blocked.host})
+// proxyHost adds what a root HTTPProxy and all it includes want to serve.
+// Where it asks for TLS that it cannot have, nothing of it is served.
+func (b *hostBuild) proxyHost(root *entry, vhost *VirtualHost) {
+	var ok bool
+	b.tls, ok = b.proxyTLS(root)
+	ok = ok && !root.blocked.host
+	var tcp *TCPProxy
+	if root.proxy.Spec.TCPProxy != nil && b.tls != nil {
+		tcp = b.tcpProxy(root)
+		ok = ok && tcp != nil
+	}
+	if ok {
+		vhost.TLS, vhost.TCP = b.tls, tcp
+	}
+	b.walk(visit{proxy: root, chain: []manifest.Key{root.key()}, blocked: !ok, plainOnly: tcp != nil})
 }
 
 func (b *hostBuild) walk(v visit) {
@@ -87,7 +101,7 @@ func (b *hostBuild) include(v visit, i int, seen map[string]bool) {
 	}
 	b.reach(v.chain[0], child, merged.match())
 	b.walk(visit{
-		proxy: b.reader.object(child), above: merged, blocked: v.blocked,
+		proxy: b.reader.object(child), above: merged, blocked: v.blocked, plainOnly: v.plainOnly,
 		chain: append(slices.Clip(v.chain), child),
 	})
 }
@@ -120,6 +134,7 @@ func (b *hostBuild) placeholder(v visit, match Match, field string) {
 	}
 	b.offer(candidate{
 		match: match, owner: v.proxy, chain: v.chain, field: field, implied: true,
+		plain: b.plainHTTP(false), plainOnly: v.plainOnly,
 		unresolved: true, action: Action{DirectResponse: &DirectResponse{StatusCode: 502}},
 	})
 }
@@ -176,5 +191,6 @@ func (b *hostBuild) proxyRoute(v visit, i int) {
 	}
 	b.offer(b.settle(candidate{
 		match: match, owner: v.proxy, chain: v.chain, field: field, action: action, problems: a.problems,
+		plain: b.plainHTTP(route.PermitInsecure), plainOnly: v.plainOnly,
 	}, state))
 }

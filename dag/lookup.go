@@ -12,6 +12,8 @@ type Request struct {
 	Method string
 	// Host is the Host header or :authority, with or without a port.
 	Host string
+	// TLS: it comes over HTTPS, and the client has named Host as the server.
+	TLS bool
 	// Path includes the query. It is taken as Envoy's router sees it, after
 	// the listener's path normalization.
 	Path string
@@ -22,16 +24,19 @@ type Request struct {
 
 // Found says what becomes of a request.
 type Found struct {
-	// Matched reports whether a route takes the request. If not, the answer is
-	// a 404.
+	// Matched reports whether a route takes the request. If not, Status is what
+	// is answered.
 	Matched bool
 	// Host is the virtual host that the request belongs to; empty if there is
 	// none.
 	Host string
 	// Route is nil unless Matched. It is not to be changed.
 	Route *Route
+	// TCP is set where the connection is handed on and no request is looked at.
+	TCP *TCPProxy
 	// Status is that of the answer that Envoy itself gives; 0 where the request
-	// is forwarded.
+	// is forwarded, and where nothing matched on TLS: then no host has the
+	// server's name, and the handshake fails.
 	Status int
 }
 
@@ -39,12 +44,34 @@ type Found struct {
 // nothing. A host without a matching route is a 404: its requests never fall
 // through to a wildcard host.
 func (g *Graph) Lookup(r Request) Found {
+	if r.TLS {
+		return g.lookupTLS(r)
+	}
 	for _, host := range hostsFor(r.Host) {
 		if u := g.units[host]; u != nil {
 			return u.table().find(r)
 		}
 	}
 	return Found{Status: 404}
+}
+
+// lookupTLS is Lookup for a request over HTTPS. A host without TLS has no
+// certificate; where that of a wildcard fits, the request is refused as
+// misdirected, for the host is not the wildcard's.
+func (g *Graph) lookupTLS(r Request) Found {
+	plainOnly := false
+	for _, host := range hostsFor(r.Host) {
+		switch u := g.units[host]; {
+		case u == nil || host == catchAll:
+		case u.vhost.TLS == nil:
+			plainOnly = true
+		case plainOnly:
+			return Found{Status: 421}
+		default:
+			return u.table().find(r)
+		}
+	}
+	return Found{}
 }
 
 // Lookup finds the virtual host's route that takes a request; the request's
@@ -131,12 +158,18 @@ func (t *table) matches(expression, value string) bool {
 }
 
 func (t *table) find(r Request) Found {
+	if r.TLS && t.vhost.TCP != nil {
+		return Found{Host: t.vhost.Host, TCP: t.vhost.TCP}
+	}
 	path, query, _ := strings.Cut(r.Path, "?")
 	path, _, _ = strings.Cut(path, "#")
 	q := subject{path: path, headers: headersOf(r), query: queryOf(query)}
 	first := len(t.vhost.Routes)
 	for _, list := range [][]int{t.exact[path], t.regexes, t.prefixes} {
 		for _, i := range list {
+			if r.TLS && t.vhost.Routes[i].PlainOnly {
+				continue
+			}
 			if i >= first || t.takes(t.vhost.Routes[i].Match, q) {
 				first = min(first, i)
 				break
@@ -147,7 +180,19 @@ func (t *table) find(r Request) Found {
 		return Found{Host: t.vhost.Host, Status: 404}
 	}
 	route := &t.vhost.Routes[first]
-	return Found{Matched: true, Host: t.vhost.Host, Route: route, Status: route.Action.status()}
+	return Found{Matched: true, Host: t.vhost.Host, Route: route, Status: route.status(r.TLS)}
+}
+
+// status is that of the answer that Envoy itself gives, 0 for none.
+func (r *Route) status(tls bool) int {
+	switch {
+	case tls || r.Plain == PlainServe:
+		return r.Action.status()
+	case r.Plain == PlainRedirect:
+		return 301
+	default:
+		return 404
+	}
 }
 
 func (a Action) status() int {

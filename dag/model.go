@@ -25,6 +25,11 @@ type VirtualHost struct {
 	// have the same Match. A host may have none: it then answers 404, and no
 	// wildcard's owner serves it.
 	Routes []Route `json:"routes"`
+	// TLS is nil where the host is served on plain HTTP alone.
+	TLS *TLS `json:"tls,omitempty"`
+	// TCP, if set, takes all TLS connections of the host; Routes then serve
+	// plain HTTP alone.
+	TCP *TCPProxy `json:"tcp,omitempty"`
 	// Policy may be nil.
 	Policy *HostPolicy `json:"policy,omitempty"`
 }
@@ -47,6 +52,10 @@ type Route struct {
 	// Chain runs from the root to Owner, one object for every include.
 	Chain  []manifest.Key `json:"chain"`
 	Action Action         `json:"action"`
+	// Plain says what becomes of it on plain HTTP where the host has TLS.
+	Plain PlainHTTP `json:"plain,omitempty"`
+	// PlainOnly keeps it from the HTTPS listener.
+	PlainOnly bool `json:"plainOnly,omitempty"`
 	// LastGood says that the route as written now is in error and that Action
 	// is what served before.
 	LastGood bool `json:"lastGood,omitempty"`

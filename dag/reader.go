@@ -26,6 +26,18 @@ func (r *reader) object(key manifest.Key) *entry {
 	return nil
 }
 
+// delegations are the TLSCertificateDelegations of a namespace, in the order
+// of their names.
+func (r *reader) delegations(namespace string) []*entry {
+	r.read[anyDelegation(namespace)] = struct{}{}
+	keys := slices.SortedFunc(maps.Keys(r.graph.delegations[namespace]), manifest.Key.Compare)
+	all := make([]*entry, 0, len(keys))
+	for _, key := range keys {
+		all = append(all, r.graph.entries[key])
+	}
+	return all
+}
+
 // claimants are the objects that claim the host, in the order of their keys.
 // A unit reads those of its own host alone, and is built again whenever they
 // change, so this needs no note.

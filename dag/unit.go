@@ -80,8 +80,9 @@ func survive(host string, r *reader, previous *VirtualHost, cause any) output {
 		owner = claimants[i]
 	}
 	vhost := &VirtualHost{Host: host, Owner: owner.key(), Routes: []Route{}}
-	if previous != nil && b.ownedBefore(owner) {
+	if previous != nil && b.ownedBefore(owner) && previous.TLS.still(r) {
 		vhost.Claims = previous.Claims
+		vhost.TLS, vhost.TCP, vhost.Policy = previous.TLS, previous.TCP, previous.Policy
 		for _, route := range previous.Routes {
 			if len(route.Chain) > 0 && b.stillThere(route) {
 				route.LastGood = true

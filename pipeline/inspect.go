@@ -45,7 +45,7 @@ func (p *Pipeline) ask(ctx context.Context, question func()) error {
 
 func (p *Pipeline) report() Report {
 	r := graphReport(p.graph)
-	for _, found := range p.invalid {
+	for _, found := range p.translator.invalid {
 		r.Problems = append(r.Problems, p.located(found)...)
 	}
 	p.reportRefusals(&r)

@@ -83,14 +83,14 @@ func build(c *config.Config, graph *dag.Graph, outcomes []outcome) (*Build, erro
 		}
 	}
 	delta := graph.Update(changes)
-	update, invalid := translate(delta)
-	var err error
-	if update.Listeners, err = listeners(c); err != nil {
+	translator := newTranslator(c)
+	update, err := translator.translate(delta)
+	if err != nil {
 		return nil, err
 	}
 	b := &Build{graph: graph, cache: xds.NewCache(), report: graphReport(graph)}
 	b.cache.Apply(update)
-	for _, found := range invalid {
+	for _, found := range translator.invalid {
 		problems = append(problems, locate(graph, found)...)
 	}
 	b.report.Problems = append(b.report.Problems, problems...)

@@ -58,14 +58,14 @@ type Pipeline struct {
 	pushes    errgroup.Group // waits for Envoys, to measure
 
 	// The rest belongs to the loop.
-	graph   *dag.Graph
-	memory  *journal
-	teams   []*standing // as sources
-	ctx     context.Context
-	invalid map[string][]problem.Problem // by host: what translation found
-	refused []xds.Rejection              // what Envoys do not take
-	spoken  map[string]bool              // problems that were logged
-	started bool
+	graph      *dag.Graph
+	memory     *journal
+	teams      []*standing // as sources
+	ctx        context.Context
+	translator *translator
+	refused    []xds.Rejection // what Envoys do not take
+	spoken     map[string]bool // problems that were logged
+	started    bool
 	// complete asks for DropUnknown after the next publish.
 	complete bool
 }
@@ -93,7 +93,7 @@ type standing struct {
 func New(opts Options) (*Pipeline, error) {
 	p := &Pipeline{opts: opts, log: opts.Log, metrics: newMetrics(opts.Metrics),
 		outcomes: make(chan outcome), refusals: make(chan struct{}, 1), questions: make(chan func()),
-		invalid: map[string][]problem.Problem{}, spoken: map[string]bool{}}
+		translator: newTranslator(opts.Config), spoken: map[string]bool{}}
 	p.compiler = newCompiler(opts, p.metrics.stage)
 	dir := opts.Config.StateDir
 	if opts.Manifests != "" {

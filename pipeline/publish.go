@@ -159,16 +159,13 @@ func (p *Pipeline) publish(changes []dag.Change, pushes []push) error {
 	delta := p.graph.Update(changes)
 	done()
 	done = p.metrics.stage("translate")
-	update := p.translate(delta)
+	update, err := p.translator.translate(delta)
 	done()
-	if err := p.memory.hosts(delta.Hosts); err != nil {
+	if err != nil {
 		return err
 	}
-	if !p.started {
-		var err error
-		if update.Listeners, err = listeners(p.opts.Config); err != nil {
-			return err
-		}
+	if err := p.memory.hosts(delta.Hosts); err != nil {
+		return err
 	}
 	done = p.metrics.stage("apply")
 	seq := p.cache.Apply(update)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"isoline.dev/isoline/dag"
+	"isoline.dev/isoline/manifest"
 	"isoline.dev/isoline/problem"
 	"isoline.dev/isoline/xds"
 )
@@ -85,6 +86,9 @@ type RouteReport struct {
 	// Chain runs from the root to the object that holds the route.
 	Chain    []ChainReport `json:"chain"`
 	LastGood bool          `json:"lastGood,omitempty"`
+	// TCP says that the connection is handed on to the services, and that no
+	// request in it is looked at.
+	TCP bool `json:"tcp,omitempty"`
 }
 
 // ServiceReport is one share of a route.
@@ -119,15 +123,24 @@ func (b *Build) Route(r dag.Request) RouteReport {
 	found := b.Lookup(r)
 	out := RouteReport{Matched: found.Matched, Status: found.Status, Host: found.Host,
 		Services: []ServiceReport{}, Chain: []ChainReport{}}
-	if !found.Matched {
-		return out
+	var clusters []dag.WeightedCluster
+	var chain []manifest.Key
+	switch {
+	case found.TCP != nil:
+		out.Matched, out.TCP = true, true
+		clusters, chain = found.TCP.Clusters, found.TCP.Chain
+	case found.Matched:
+		out.Match, out.LastGood = found.Route.Match.Key(), found.Route.LastGood
+		chain = found.Route.Chain
+		if found.Status == 0 {
+			clusters = found.Route.Action.Clusters
+		}
 	}
-	out.Match, out.LastGood = found.Route.Match.Key(), found.Route.LastGood
-	for _, w := range found.Route.Action.Clusters {
+	for _, w := range clusters {
 		c := w.Cluster
 		out.Services = append(out.Services, ServiceReport{Namespace: c.Namespace, Name: c.Service, Port: c.Port, Weight: w.Weight})
 	}
-	for _, key := range found.Route.Chain {
+	for _, key := range chain {
 		link := ChainReport{Kind: key.Kind, Namespace: key.Namespace, Name: key.Name}
 		if o := b.graph.Object(key); o != nil {
 			link.Origin = o.Origin

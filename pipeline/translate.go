@@ -10,56 +10,113 @@ import (
 	"isoline.dev/isoline/xds"
 )
 
-// translate turns what the graph changed into what the Envoys are sent. The
-// problems are by host. A host of which nothing can be translated is left out
-// of the update: what it served before stays.
-func translate(delta dag.Delta) (xds.Update, map[string][]problem.Problem) {
-	u := xds.Update{Units: map[string]*xds.Unit{}, Endpoints: map[string]*xds.Resource{}}
-	found := map[string][]problem.Problem{}
+// translator turns what the graph changed into what the Envoys are sent. It
+// remembers what all hosts share: the chains of the HTTPS listener. It is for
+// one goroutine.
+type translator struct {
+	listeners xds.ListenerOptions
+	chains    map[string]*xds.Chain // by host
+	// invalid is what translation found, by host, for as long as the host stays
+	// as it is; under "" what belongs to none.
+	invalid map[string][]problem.Problem
+	started bool
+}
+
+func newTranslator(c *config.Config) *translator {
+	at := func(a config.Address) xds.ListenerAddress {
+		return xds.ListenerAddress{Address: a.Address, Port: uint32(a.Port)}
+	}
+	return &translator{
+		listeners: xds.ListenerOptions{HTTP: at(c.Listeners.HTTP), HTTPS: at(c.Listeners.HTTPS)},
+		chains:    map[string]*xds.Chain{},
+		invalid:   map[string][]problem.Problem{},
+	}
+}
+
+// translate is the update for what changed; the first has the listeners too. A
+// host of which nothing can be translated is left out: what it served before
+// stays. The error is of the listeners, and of the platform's making.
+func (t *translator) translate(delta dag.Delta) (xds.Update, error) {
+	u := xds.Update{
+		Units: map[string]*xds.Unit{}, Endpoints: map[string]*xds.Resource{}, Secrets: map[string]*xds.Resource{},
+	}
+	relist := !t.started
 	for host, vh := range delta.Hosts {
-		name := xds.UnitName(host)
-		if vh == nil {
-			u.Units[name] = nil
-			continue
+		delete(t.invalid, host)
+		if t.host(host, vh, &u) {
+			relist = true
 		}
+	}
+	if len(delta.Endpoints) > 0 || len(delta.Certificates) > 0 {
+		delete(t.invalid, "")
+	}
+	for key, endpoints := range delta.Endpoints {
+		t.endpoints(key, endpoints, &u)
+	}
+	for ref, c := range delta.Certificates {
+		t.certificate(ref, c, &u)
+	}
+	if !relist {
+		return u, nil
+	}
+	var err error
+	u.Listeners, err = xds.Listeners(t.listeners, slices.Collect(maps.Values(t.chains)))
+	t.started = err == nil
+	return u, err
+}
+
+// host translates one host and reports whether its chain changed.
+func (t *translator) host(host string, vh *dag.VirtualHost, u *xds.Update) bool {
+	var chain *xds.Chain
+	name := xds.UnitName(host)
+	if vh == nil {
+		u.Units[name] = nil
+	} else {
 		unit, problems := xds.Translate(vh, xds.Options{})
 		if unit != nil {
 			u.Units[name] = unit
 		}
-		if len(problems) > 0 {
-			found[host] = problems
+		var more []problem.Problem
+		chain, more = xds.TranslateChain(vh, t.listeners)
+		if problems = append(problems, more...); len(problems) > 0 {
+			t.invalid[host] = problems
 		}
 	}
-	for key, endpoints := range delta.Endpoints {
-		if endpoints == nil {
-			u.Endpoints[key.String()] = nil
-			continue
-		}
-		r, problems := xds.TranslateEndpoints(endpoints)
-		if r != nil {
-			u.Endpoints[key.String()] = r
-		}
-		if len(problems) > 0 {
-			found[""] = append(found[""], problems...)
-		}
+	if t.chains[host].Equal(chain) {
+		return false
 	}
-	return u, found
+	if chain == nil {
+		delete(t.chains, host)
+	} else {
+		t.chains[host] = chain
+	}
+	return true
 }
 
-// translate also remembers the problems of each host, for as long as the
-// host stays as it is.
-func (p *Pipeline) translate(delta dag.Delta) xds.Update {
-	update, found := translate(delta)
-	for _, host := range slices.Sorted(maps.Keys(delta.Hosts)) {
-		delete(p.invalid, host)
-		if len(found[host]) > 0 {
-			p.invalid[host] = found[host]
-		}
+func (t *translator) endpoints(key dag.EndpointsKey, endpoints *dag.Endpoints, u *xds.Update) {
+	if endpoints == nil {
+		u.Endpoints[key.String()] = nil
+		return
 	}
-	return update
+	r, problems := xds.TranslateEndpoints(endpoints)
+	if r != nil {
+		u.Endpoints[key.String()] = r
+	}
+	t.invalid[""] = append(t.invalid[""], problems...)
 }
 
-// listeners are the listeners that the configuration asks for.
-func listeners(c *config.Config) (map[string]*xds.Resource, error) {
-	return xds.Listeners(xds.ListenerOptions{Address: c.Listeners.HTTP.Address, Port: uint32(c.Listeners.HTTP.Port)})
+func (t *translator) certificate(ref dag.SecretRef, c *dag.Certificate, u *xds.Update) {
+	if c == nil {
+		u.Secrets[ref.String()] = nil
+		return
+	}
+	r, err := xds.TranslateCertificate(ref, c)
+	if err != nil {
+		t.invalid[""] = append(t.invalid[""], problem.Problem{
+			Severity: problem.Error, Type: "SecretError", Reason: xds.ProblemReason, Message: err.Error(),
+			Object: problem.Object{Kind: "Secret", Namespace: ref.Namespace, Name: ref.Name},
+		})
+		return
+	}
+	u.Secrets[ref.String()] = r
 }

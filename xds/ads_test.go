@@ -53,7 +53,7 @@ func serveOverADS(t *testing.T) *control {
 	admin, port := freePort(t), freePort(t)
 	c := &control{cache: NewCache(), nacks: &nacks{}}
 	c.server = NewServer(c.cache, ServerOptions{WarmGrace: 15 * time.Second, Observer: c.nacks})
-	listeners, err := Listeners(ListenerOptions{Address: "127.0.0.1", Port: uint32(port)})
+	listeners, err := Listeners(ListenerOptions{HTTP: ListenerAddress{"127.0.0.1", uint32(port)}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,10 +56,10 @@ func TestABootstrapNeedsSensibleOptions(t *testing.T) {
 
 func TestEnvoyTakesTheListener(t *testing.T) {
 	for name, o := range map[string]ListenerOptions{
-		"IPv4":                 {Address: "0.0.0.0", Port: 8080},
-		"IPv6 and IPv4":        {Address: "::", Port: 8080},
-		"with an access log":   {Address: "127.0.0.1", Port: 8080, AccessLog: true},
-		"without a time limit": {Address: "127.0.0.1", Port: 8080, RequestTimeout: -1},
+		"IPv4":                 {HTTP: ListenerAddress{"0.0.0.0", 8080}},
+		"IPv6 and IPv4":        {HTTP: ListenerAddress{"::", 8080}},
+		"with an access log":   {HTTP: ListenerAddress{"127.0.0.1", 8080}, AccessLog: true},
+		"without a time limit": {HTTP: ListenerAddress{"127.0.0.1", 8080}, RequestTimeout: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := httpListener(o)
@@ -74,8 +74,8 @@ func TestEnvoyTakesTheListener(t *testing.T) {
 }
 
 func TestAListenerNeedsAnAddress(t *testing.T) {
-	for _, o := range []ListenerOptions{{}, {Address: "localhost", Port: 80}, {Address: "0.0.0.0"}, {Address: "0.0.0.0", Port: 65536}} {
-		if _, err := Listeners(o); err == nil {
+	for _, o := range []ListenerOptions{{}, {HTTP: ListenerAddress{"localhost", 80}}, {HTTP: ListenerAddress{Address: "0.0.0.0"}}, {HTTP: ListenerAddress{"0.0.0.0", 65536}}} {
+		if _, err := Listeners(o, nil); err == nil {
 			t.Errorf("%+v: no error", o)
 		}
 	}

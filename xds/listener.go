@@ -12,6 +12,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	"google.golang.org/protobuf/proto"
@@ -37,11 +38,17 @@ const (
 	http2ConnectionWindow = 1 << 20
 )
 
-// ListenerOptions say where and how Envoy takes requests.
-type ListenerOptions struct {
+// ListenerAddress is where a listener listens.
+type ListenerAddress struct {
 	// Address is an IP address; "::" takes IPv4 too.
 	Address string
 	Port    uint32
+}
+
+// ListenerOptions say where and how Envoy takes requests.
+type ListenerOptions struct {
+	// HTTP and HTTPS are where.
+	HTTP, HTTPS ListenerAddress
 	// AccessLog writes a JSON line to stdout for every request.
 	AccessLog bool
 	// RequestTimeout bounds how long a client may take to send a request.
@@ -49,43 +56,67 @@ type ListenerOptions struct {
 	RequestTimeout time.Duration
 }
 
-// Listeners returns the listeners by name; for now the plain HTTP one.
-func Listeners(opts ListenerOptions) (map[string]*Resource, error) {
-	l, err := httpListener(opts)
+// Listeners returns the listeners by name, for Update.Listeners: the HTTPS one
+// is nil where there are no chains. The chains are of different hosts.
+func Listeners(opts ListenerOptions, chains []*Chain) (map[string]*Resource, error) {
+	plain, err := httpListener(opts)
 	if err != nil {
 		return nil, err
 	}
-	r, err := NewResource(l)
+	secure, err := httpsListener(opts, chains)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]*Resource{l.Name: r}, nil
+	all := map[string]*Resource{HTTPListener: nil, HTTPSListener: nil}
+	for _, l := range []*listenerv3.Listener{plain, secure} {
+		if l == nil {
+			continue
+		}
+		if all[l.Name], err = NewResource(l); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 func httpListener(opts ListenerOptions) (*listenerv3.Listener, error) {
-	if why := checkAddress(opts.Address, opts.Port); why != "" {
-		return nil, fmt.Errorf("listener %s: %s", HTTPListener, why)
+	l, err := newListener(HTTPListener, opts)
+	if err != nil {
+		return nil, err
 	}
 	manager := connectionManager(HTTPListener, opts)
-	manager.EarlyHeaderMutationExtensions = scopeHeaders(HTTPListener)
+	manager.EarlyHeaderMutationExtensions = scopeHeaders(HTTPListener, "%REQ(:AUTHORITY)%")
 	manager.RouteSpecifier = scopedRoutes(HTTPListener)
 	manager.HttpFilters = append(fallbackFilters(), httpFilters(opts)...)
+	l.FilterChains = []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{managerFilter(manager)}}}
+	if err := validateMessage(l); err != nil {
+		return nil, fmt.Errorf("listener %s: %w", HTTPListener, err)
+	}
+	return l, nil
+}
+
+// newListener is a listener without filter chains.
+func newListener(name string, opts ListenerOptions) (*listenerv3.Listener, error) {
+	at := opts.HTTP
+	if name == HTTPSListener {
+		at = opts.HTTPS
+	}
+	if why := checkAddress(at.Address, at.Port); why != "" {
+		return nil, fmt.Errorf("listener %s: %s", name, why)
+	}
 	l := &listenerv3.Listener{
-		Name:                          HTTPListener,
-		StatPrefix:                    HTTPListener,
-		Address:                       listenAddress(opts.Address, opts.Port),
+		Name:                          name,
+		StatPrefix:                    name,
+		Address:                       listenAddress(at.Address, at.Port),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 		// One accept an event keeps the workers evenly loaded.
 		MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
-		FilterChains: []*listenerv3.FilterChain{{
-			Filters: []*listenerv3.Filter{{
-				Name:       "envoy.filters.network.http_connection_manager",
-				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: mustAny(manager)},
-			}},
-		}},
 	}
-	if err := validateMessage(l); err != nil {
-		return nil, fmt.Errorf("listener %s: %w", HTTPListener, err)
+	if name == HTTPSListener {
+		l.ListenerFilters = []*listenerv3.ListenerFilter{{
+			Name:       "envoy.filters.listener.tls_inspector",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: mustAny(&inspectorv3.TlsInspector{})},
+		}}
 	}
 	return l, nil
 }
@@ -141,7 +172,7 @@ func connectionManager(name string, opts ListenerOptions) *hcmv3.HttpConnectionM
 // scopeHeaders writes the scope's key over whatever the client has sent. The
 // Host header itself is left alone, port and case included: upstreams and
 // redirects need what the client asked for.
-func scopeHeaders(listener string) []*corev3.TypedExtensionConfig {
+func scopeHeaders(listener, host string) []*corev3.TypedExtensionConfig {
 	set := func(name, value string) *mutationv3.HeaderMutation {
 		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
 			Header:       &corev3.HeaderValue{Key: name, Value: value},
@@ -152,7 +183,7 @@ func scopeHeaders(listener string) []*corev3.TypedExtensionConfig {
 		Name: "envoy.http.early_header_mutation.header_mutation",
 		TypedConfig: mustAny(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{
 			set(listenerHeader, listener),
-			set(hostHeader, "%REQ(:AUTHORITY)%"),
+			set(hostHeader, host),
 		}}),
 	}}
 }
@@ -182,14 +213,14 @@ func scopedRoutes(name string) *hcmv3.HttpConnectionManager_ScopedRoutes {
 	}}
 }
 
-// scopeOf leads the requests for host to the route configuration name.
-func scopeOf(name, host string) *routev3.ScopedRouteConfiguration {
+// scopeOf leads the requests for host on a listener to a route configuration.
+func scopeOf(listener, host, routes string) *routev3.ScopedRouteConfiguration {
 	scope := &routev3.ScopedRouteConfiguration{
-		Name:                   name,
-		RouteConfigurationName: name,
+		Name:                   listener + "/" + host,
+		RouteConfigurationName: routes,
 		Key:                    &routev3.ScopedRouteConfiguration_Key{},
 	}
-	for _, part := range scopeKey(HTTPListener, host) {
+	for _, part := range scopeKey(listener, host) {
 		scope.Key.Fragments = append(scope.Key.Fragments, &routev3.ScopedRouteConfiguration_Key_Fragment{
 			Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: part},
 		})

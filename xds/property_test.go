@@ -32,7 +32,7 @@ func TestWhateverIsTranslatedIsTakenByEnvoy(t *testing.T) {
 		}
 		// Ten tables, but their scopes must not be the same.
 		for i, h := range o.hosts {
-			h.scope = scopeOf(h.routes.Name, strings.Repeat("a", i+1))
+			h.scope = scopeOf(HTTPListener, strings.Repeat("a", i+1), h.routes.Name)
 			h.scope.Name = strings.Repeat("a", i+1)
 		}
 		if why := envoyRefuses(t, dir, o); why != "" {

@@ -170,7 +170,7 @@ func staticCluster(t *testing.T, u upstream, services map[string]netip.AddrPort)
 // staticListener is the real listener, but for where its scopes come from.
 func staticListener(t *testing.T, port int, hosts []*hostResources) *listenerv3.Listener {
 	t.Helper()
-	l, err := httpListener(ListenerOptions{Address: "127.0.0.1", Port: uint32(port)})
+	l, err := httpListener(ListenerOptions{HTTP: ListenerAddress{"127.0.0.1", uint32(port)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,9 @@ package xds
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -57,9 +59,13 @@ func Translate(vh *dag.VirtualHost, opts Options) (*Unit, []problem.Problem) {
 
 // hostResources are the messages of one host, before they are marshalled.
 type hostResources struct {
-	routes   *routev3.RouteConfiguration
-	scope    *routev3.ScopedRouteConfiguration
-	clusters []upstream
+	// routes and scope are those for plain HTTP, which every host has. secure
+	// and secureScopes are those for HTTPS; nil without TLS.
+	routes       *routev3.RouteConfiguration
+	scope        *routev3.ScopedRouteConfiguration
+	secure       *routev3.RouteConfiguration
+	secureScopes []*routev3.ScopedRouteConfiguration
+	clusters     []upstream
 }
 
 func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem.Problem) {
@@ -69,6 +75,7 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 	var (
 		problems []problem.Problem
 		routes   []*routev3.Route
+		secure   []*routev3.Route
 		named    = map[string]bool{noRouteName: true}
 		clusters = map[string]upstream{}
 	)
@@ -85,7 +92,10 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 			continue
 		}
 		named[route.Name] = true
-		routes = append(routes, route)
+		routes = append(routes, plainRoute(route, vh, r))
+		if !r.PlainOnly {
+			secure = append(secure, route)
+		}
 		for _, u := range used {
 			clusters[u.config.Name] = u
 		}
@@ -93,7 +103,20 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 	name := UnitName(vh.Host)
 	h := &hostResources{
 		routes: routeConfiguration(name, append(routes, noRoute())),
-		scope:  scopeOf(name, vh.Host),
+		scope:  scopeOf(HTTPListener, vh.Host, name),
+	}
+	if vh.TLS != nil && vh.TCP == nil {
+		h.secure = secureRoutes(vh, append(secure, noRoute()))
+		setHostPolicy(h.secure.VirtualHosts[0], vh.Policy)
+		h.secureScopes = append(h.secureScopes, scopeOf(HTTPSListener, vh.Host, h.secure.Name))
+		if !vh.TLS.Fallback.IsZero() {
+			h.secureScopes = append(h.secureScopes, scopeOf(fallbackListener, vh.Host, h.secure.Name))
+		}
+	}
+	if vh.TCP != nil {
+		for _, s := range sharesOf(vh.TCP.Clusters) {
+			clusters[s.config.Name] = s.upstream
+		}
 	}
 	setHostPolicy(h.routes.VirtualHosts[0], vh.Policy)
 	for _, u := range clusters {
@@ -107,10 +130,27 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 }
 
 func (h *hostResources) validate() error {
-	if err := h.routes.ValidateAll(); err != nil {
-		return err
+	errs := []error{h.routes.ValidateAll(), h.scope.ValidateAll(), h.secure.ValidateAll()}
+	for _, scope := range h.secureScopes {
+		errs = append(errs, scope.ValidateAll())
 	}
-	return h.scope.ValidateAll()
+	return errors.Join(errs...)
+}
+
+// plainRoute is a route as the plain HTTP listener serves it.
+func plainRoute(route *routev3.Route, vh *dag.VirtualHost, r *dag.Route) *routev3.Route {
+	if vh.TLS == nil || r.Plain == dag.PlainServe {
+		return route
+	}
+	plain := &routev3.Route{Name: route.Name, Match: route.Match}
+	if r.Plain == dag.PlainRedirect {
+		plain.Action = &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{
+			SchemeRewriteSpecifier: &routev3.RedirectAction_HttpsRedirect{HttpsRedirect: true},
+		}}
+	} else {
+		plain.Action = directResponse(&dag.DirectResponse{StatusCode: http.StatusNotFound})
+	}
+	return plain
 }
 
 // hostProblem says that a host cannot be served at all.
@@ -136,15 +176,24 @@ func routeProblem(vh *dag.VirtualHost, r *dag.Route, why []string) problem.Probl
 
 // unit marshals what was translated.
 func (h *hostResources) unit() (*Unit, error) {
-	routes, err := NewResource(h.routes)
-	if err != nil {
-		return nil, err
+	u := &Unit{Name: h.routes.Name}
+	for _, m := range []*routev3.RouteConfiguration{h.routes, h.secure} {
+		if m == nil {
+			continue
+		}
+		r, err := NewResource(m)
+		if err != nil {
+			return nil, err
+		}
+		u.Routes = append(u.Routes, r)
 	}
-	scope, err := NewResource(h.scope)
-	if err != nil {
-		return nil, err
+	for _, m := range append([]*routev3.ScopedRouteConfiguration{h.scope}, h.secureScopes...) {
+		r, err := NewResource(m)
+		if err != nil {
+			return nil, err
+		}
+		u.Scopes = append(u.Scopes, r)
 	}
-	u := &Unit{Name: h.routes.Name, Routes: []*Resource{routes}, Scopes: []*Resource{scope}}
 	for _, c := range h.clusters {
 		r, err := NewResource(c.config)
 		if err != nil {

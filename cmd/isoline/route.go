@@ -69,7 +69,7 @@ func parseRequest(method string, headers []string, target string) (dag.Request, 
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return r, fmt.Errorf("read the URL: %q is not http(s)://host/path", target)
 	}
-	r.Host, r.Path = u.Host, u.EscapedPath()
+	r.Host, r.TLS, r.Path = u.Host, u.Scheme == "https", u.EscapedPath()
 	if r.Path == "" {
 		r.Path = "/"
 	}
@@ -93,7 +93,12 @@ func parseRequest(method string, headers []string, target string) (dag.Request, 
 }
 
 func printRoute(w io.Writer, f pipeline.RouteReport) error {
-	if !f.Matched {
+	switch {
+	case f.TCP:
+	case !f.Matched && f.Status == 0:
+		_, err := fmt.Fprintln(w, "no host: the TLS handshake fails, as no certificate is served for that name")
+		return err
+	case !f.Matched:
 		_, err := fmt.Fprintf(w, "no route: the answer is %d\n", f.Status)
 		return err
 	}
