@@ -40,6 +40,7 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 		}
 	}
 	vhost.Routes = b.decide()
+	b.reportUnreachable(vhost.Routes)
 	return output{
 		vhost:    vhost,
 		problems: problem.Sort(b.problems),
