@@ -49,6 +49,7 @@ func TestExitCodesAndWhereThingsArePrinted(t *testing.T) {
 	fine := manifests(t, map[string]string{"p.yaml": page("default", "p", "p.example.com")})
 	orphan := manifests(t, map[string]string{"p.yaml": strings.Replace(page("default", "p", "p.example.com"), "  virtualhost: {fqdn: \"p.example.com\"}\n", "", 1)})
 	badConfig := filepath.Join(manifests(t, map[string]string{"c.yaml": "apiVersion: isoline.dev/v1alpha1\nkind: Config\nteems: []\n"}), "c.yaml")
+	strict := filepath.Join(manifests(t, map[string]string{"c.yaml": "apiVersion: isoline.dev/v1alpha1\nkind: Config\ncluster: {rootNamespaces: [other]}\n"}), "c.yaml")
 	for _, tc := range []struct {
 		args           []string
 		code           int
@@ -57,6 +58,7 @@ func TestExitCodesAndWhereThingsArePrinted(t *testing.T) {
 		{[]string{"check", "--manifests", fine}, 0, "0 errors", ""},
 		{[]string{"check", "--manifests", orphan}, 1, "p.yaml:1: error: Orphaned/Orphaned", ""},
 		{[]string{"check", "--manifests", fine, "--root-namespaces", "other"}, 1, "RootProxyNotAllowedInNamespace", ""},
+		{[]string{"check", "--manifests", fine, "-c", strict}, 1, "RootProxyNotAllowedInNamespace", ""},
 		{[]string{"check", "--manifests", filepath.Join(fine, "missing")}, 2, "", "no such file"},
 		{[]string{"check", "-c", badConfig}, 2, "", "c.yaml:3: unknown field teems"},
 		{[]string{"check"}, 2, "", "--manifests DIR"},

@@ -1,9 +1,12 @@
 package lab
 
 import (
+	"cmp"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -29,7 +32,7 @@ func NewAuthority(name string) (*Authority, error) {
 		return nil, err
 	}
 	t := template(name)
-	t.IsCA, t.BasicConstraintsValid, t.KeyUsage = true, true, x509.KeyUsageCertSign
+	t.IsCA, t.BasicConstraintsValid, t.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
 	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
 	if err != nil {
 		return nil, fmt.Errorf("make authority %s: %w", name, err)
@@ -41,50 +44,112 @@ func NewAuthority(name string) (*Authority, error) {
 	return &Authority{PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), cert: cert, key: key}, nil
 }
 
-// Server signs a certificate for a server with these IP addresses or names.
-func (a *Authority) Server(hosts ...string) (tls.Certificate, error) {
-	t := template(hosts[0])
-	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	for _, h := range hosts {
+// Pair is a certificate with its key.
+type Pair struct {
+	TLS     tls.Certificate
+	Leaf    *x509.Certificate
+	CertPEM []byte
+	KeyPEM  []byte
+}
+
+// CertificateOptions say what is signed. A certificate is for a server if it
+// has Hosts, and for a client otherwise.
+type CertificateOptions struct {
+	// Name is the common name; empty for the first host.
+	Name string
+	// Hosts are names and IP addresses.
+	Hosts []string
+	// RSA makes the key of 2048 bits of RSA; otherwise it is on P-256.
+	RSA bool
+	// Expired puts its end an hour into the past.
+	Expired bool
+}
+
+// Sign makes a key and signs a certificate for it.
+func (a *Authority) Sign(o CertificateOptions) (*Pair, error) {
+	t := template(o.Name)
+	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if len(o.Hosts) > 0 {
+		t.Subject.CommonName = cmp.Or(o.Name, o.Hosts[0])
+		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	}
+	for _, h := range o.Hosts {
 		if ip := net.ParseIP(h); ip != nil {
 			t.IPAddresses = append(t.IPAddresses, ip)
 		} else {
 			t.DNSNames = append(t.DNSNames, h)
 		}
 	}
-	cert, _, err := a.sign(t)
-	return cert, err
+	if o.Expired {
+		t.NotBefore, t.NotAfter = t.NotBefore.Add(-24*time.Hour), t.NotBefore
+	}
+	pair, err := a.sign(t, o.RSA)
+	if err != nil {
+		return nil, fmt.Errorf("sign a certificate for %s: %w", t.Subject.CommonName, err)
+	}
+	return pair, nil
+}
+
+// Server signs a certificate for a server with these IP addresses or names.
+func (a *Authority) Server(hosts ...string) (tls.Certificate, error) {
+	pair, err := a.Sign(CertificateOptions{Hosts: hosts})
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return pair.TLS, nil
 }
 
 // Client signs a client's certificate and returns it and its key in PEM.
 func (a *Authority) Client(name string) (cert, key []byte, err error) {
-	t := template(name)
-	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	pair, keyDER, err := a.sign(t)
+	pair, err := a.Sign(CertificateOptions{Name: name})
 	if err != nil {
 		return nil, nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
+	return pair.CertPEM, pair.KeyPEM, nil
 }
 
-func (a *Authority) sign(t *x509.Certificate) (tls.Certificate, []byte, error) {
-	fail := func(err error) (tls.Certificate, []byte, error) {
-		return tls.Certificate{}, nil, fmt.Errorf("sign a certificate for %s: %w", t.Subject.CommonName, err)
+// Revoke signs a list of revoked certificates, in PEM.
+func (a *Authority) Revoke(certs ...*x509.Certificate) ([]byte, error) {
+	now := time.Now()
+	list := &x509.RevocationList{Number: big.NewInt(now.UnixNano()), ThisUpdate: now.Add(-time.Hour), NextUpdate: now.Add(24 * time.Hour)}
+	for _, c := range certs {
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: now.Add(-time.Minute)})
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
 	if err != nil {
-		return fail(err)
+		return nil, fmt.Errorf("sign a revocation list: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), nil
+}
+
+func (a *Authority) sign(t *x509.Certificate, onRSA bool) (*Pair, error) {
+	var key crypto.Signer
+	var err error
+	if onRSA {
+		key, err = rsa.GenerateKey(rand.Reader, 2048)
+		t.KeyUsage |= x509.KeyUsageKeyEncipherment
+	} else {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	if err != nil {
+		return nil, err
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key.Public(), a.key)
 	if err != nil {
-		return fail(err)
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, keyDER, nil
+	return &Pair{TLS: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, Leaf: leaf,
+		CertPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		KeyPEM:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})}, nil
 }
 
 func template(name string) *x509.Certificate {

@@ -9,6 +9,7 @@ import (
 
 	"isoline.dev/isoline/dag"
 	"isoline.dev/isoline/problem"
+	"isoline.dev/isoline/xds"
 )
 
 // Ready is nil once the first complete build is served.
@@ -22,11 +23,12 @@ func (p *Pipeline) Ready() error {
 // Report is the current state. The value is a Report.
 func (p *Pipeline) Report(ctx context.Context) (any, error) {
 	var r Report
-	if err := p.ask(ctx, func() { r = p.report() }); err != nil {
+	var seq xds.Seq
+	if err := p.ask(ctx, func() { r, seq = p.report(), p.cache.Seq() }); err != nil {
 		return nil, err
 	}
 	for _, n := range p.server.Nodes() {
-		r.Envoys = append(r.Envoys, EnvoyReport{Node: n.ID})
+		r.Envoys = append(r.Envoys, EnvoyReport{Node: n.ID, Served: n.Served >= seq})
 	}
 	return r, nil
 }

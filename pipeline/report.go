@@ -70,6 +70,8 @@ type TeamReport struct {
 // EnvoyReport is one connected Envoy.
 type EnvoyReport struct {
 	Node string `json:"node"`
+	// Served says that it has acknowledged all that the report tells of.
+	Served bool `json:"served"`
 }
 
 // RouteReport says what becomes of a request: the answer of `isoline route`.

@@ -107,6 +107,13 @@ func (c *Cache) Open() {
 	})
 }
 
+// Seq is that of the newest change.
+func (c *Cache) Seq() Seq {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.seq
+}
+
 // IsOpen reports whether Open was called.
 func (c *Cache) IsOpen() bool {
 	select {

@@ -13,6 +13,9 @@ type Node struct {
 	Stream uint64
 	// Since is when the stream was opened.
 	Since time.Time
+	// Served is as of when the node has acknowledged all that it is to have; zero
+	// before it first had.
+	Served Seq
 	// Types are by type URL; types that the node has not asked for are missing.
 	Types map[string]NodeType
 }

@@ -147,6 +147,17 @@ func (s *session) response(typeURL string, d draft) *delivery {
 	}, d.bytes}
 }
 
+// settled reports whether the Envoy has acknowledged all that it is to have.
+func (s *session) settled() bool {
+	for k := range s.subs {
+		sub := &s.subs[k]
+		if sub.asked && (len(sub.inFlight) > 0 || !sub.queue.empty()) {
+			return false
+		}
+	}
+	return s.familiar()
+}
+
 // subscribe changes what is asked for.
 func (s *session) subscribe(sub *subscription, req *discoveryv3.DeltaDiscoveryRequest) error {
 	first := !sub.asked

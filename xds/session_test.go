@@ -115,3 +115,26 @@ func TestEndpointsThatGoWhileAStreamBeginsAreRemoved(t *testing.T) {
 	s.received = nil
 	s.gets("-eds e")
 }
+
+func TestASessionIsSettledWhenNothingMoreIsToBeSent(t *testing.T) {
+	s := newScene(t, Update{Units: units(plainUnit("u1", "", plainCluster("c", "e", ""))), Endpoints: byName(plainEndpoints("e", "1"))})
+	settledAfter := func(what string, u Update) {
+		t.Helper()
+		s.cache.Apply(u)
+		settled := false
+		for more := true; more; more = s.request() || s.deliver() {
+			for s.serve() {
+				if settled {
+					t.Errorf("%s: settled, and then more is sent", what)
+				}
+			}
+			settled = s.session.settled()
+		}
+		if !s.session.settled() {
+			t.Errorf("%s: not settled in the end", what)
+		}
+	}
+	settledAfter("the first build", Update{})
+	settledAfter("new endpoints", Update{Endpoints: byName(plainEndpoints("e", "2"))})
+	settledAfter("a changed route", Update{Units: units(plainUnit("u1", "x", plainCluster("c", "e", "")))})
+}

@@ -131,6 +131,7 @@ func (st *stream) run(first message, in <-chan message) error {
 			}
 			continue
 		}
+		st.rest()
 		timeout := stopped
 		if at, ok := st.session.deadline(); ok {
 			timer.Reset(time.Until(at))
@@ -208,6 +209,16 @@ func (st *stream) advance(seen Seq) {
 	defer st.mu.Unlock()
 	st.seen = seen
 	st.note()
+}
+
+// rest notes that the Envoy has all that it is to have, if so.
+func (st *stream) rest() {
+	if !st.session.settled() {
+		return
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.node.Served = st.seen
 }
 
 // note brings behind up to date. The lock is held.

@@ -16,7 +16,7 @@ func newCheck() *cobra.Command {
 	var in inputs
 	var out output
 	cmd := &cobra.Command{
-		Use:   "check (-c FILE | --manifests DIR)",
+		Use:   "check [-c FILE] [--manifests DIR]",
 		Short: "Say what is wrong, with file and line, without serving anything",
 		Args:  cobra.NoArgs,
 		Example: `  isoline check -c isoline.yaml

@@ -14,7 +14,8 @@ import (
 )
 
 // inputs are the flags that say what to read: a configuration with its
-// repositories, or a directory of manifests.
+// repositories, a directory of manifests, or that directory under the
+// configuration's settings.
 type inputs struct {
 	file           string
 	manifests      string
@@ -26,16 +27,22 @@ type inputs struct {
 func (in *inputs) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&in.file, "config", "c", "", "the platform's configuration `FILE`")
-	f.StringVar(&in.manifests, "manifests", "", "read `DIR` instead of repositories: rendered where it has a kustomization, else every YAML file below it")
+	f.StringVar(&in.manifests, "manifests", "", "read `DIR` instead of the configuration's repositories: rendered where it has a kustomization, else every YAML file below it")
 	f.StringVar(&in.rootNamespaces, "root-namespaces", "", "namespaces that may hold root HTTPProxies, separated by commas (default all)")
 	f.StringVar(&in.ingressClass, "ingress-class", "", "ingress classes served, separated by commas (default: no class, contour, isoline)")
 	f.BoolVarP(&in.verbose, "verbose", "v", false, "log details to stderr")
-	cmd.MarkFlagsMutuallyExclusive("config", "manifests")
 }
 
 // options turns the flags into what the pipeline takes.
 func (in *inputs) options() (pipeline.Options, error) {
 	o := pipeline.Options{Manifests: in.manifests, Log: in.logger()}
+	if in.manifests != "" {
+		if info, err := os.Stat(in.manifests); err != nil {
+			return o, fmt.Errorf("read manifests: %w", err)
+		} else if !info.IsDir() {
+			return o, fmt.Errorf("read manifests: %s is not a directory", in.manifests)
+		}
+	}
 	switch {
 	case in.file != "":
 		c, err := config.Load(in.file)
@@ -44,11 +51,6 @@ func (in *inputs) options() (pipeline.Options, error) {
 		}
 		o.Config = c
 	case in.manifests != "":
-		if info, err := os.Stat(in.manifests); err != nil {
-			return o, fmt.Errorf("read manifests: %w", err)
-		} else if !info.IsDir() {
-			return o, fmt.Errorf("read manifests: %s is not a directory", in.manifests)
-		}
 		o.Config = config.Default()
 	default:
 		return o, errors.New("nothing to read: give the platform's configuration with -c FILE, or a directory with --manifests DIR")

@@ -19,7 +19,7 @@ func newRoute() *cobra.Command {
 	var method string
 	var headers []string
 	cmd := &cobra.Command{
-		Use:   "route (-c FILE | --manifests DIR) URL",
+		Use:   "route [-c FILE] [--manifests DIR] URL",
 		Short: "Say which route takes a request, and which objects put it there",
 		Args:  cobra.ExactArgs(1),
 		Example: `  isoline route -c isoline.yaml http://www.example.com/blog

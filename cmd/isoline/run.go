@@ -22,7 +22,7 @@ func newRun() *cobra.Command {
 	var in inputs
 	var addresses addressFlags
 	cmd := &cobra.Command{
-		Use:   "run (-c FILE | --manifests DIR)",
+		Use:   "run [-c FILE] [--manifests DIR]",
 		Short: "Pull, compile and serve Envoys",
 		Args:  cobra.NoArgs,
 		Example: `  isoline run -c isoline.yaml

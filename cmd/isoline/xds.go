@@ -10,7 +10,7 @@ func newXDS() *cobra.Command {
 	var in inputs
 	var out output
 	cmd := &cobra.Command{
-		Use:   "xds (-c FILE | --manifests DIR)",
+		Use:   "xds [-c FILE] [--manifests DIR]",
 		Short: "Print the Envoy resources that the routes compile to",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
