@@ -21,6 +21,15 @@ type actionReader struct {
 	owner    *entry
 	field    string
 	problems []problem.Problem
+	// withheld: a protection that is asked for cannot be given.
+	withheld bool
+}
+
+// withhold reports a protection that cannot be given. What it was to protect
+// is not served, and its last good action would not have it either.
+func (a *actionReader) withhold(typ, reason, field, format string, args ...any) {
+	a.fail(typ, reason, field, format, args...)
+	a.withheld = true
 }
 
 func (a *actionReader) fail(typ, reason, field, format string, args ...any) {
@@ -36,6 +45,10 @@ func (a *actionReader) warn(typ, reason, field, format string, args ...any) {
 
 // route is the action of an HTTPProxy's route with the given merged path.
 func (a *actionReader) route(r *contourv1.Route, path Path) (Action, verdict) {
+	policy, ok := a.policy(r)
+	if a.withheld {
+		return Action{}, withheld
+	}
 	kinds := 0
 	for _, set := range []bool{len(r.Services) > 0, r.RequestRedirectPolicy != nil, r.DirectResponsePolicy != nil} {
 		if set {
@@ -47,7 +60,6 @@ func (a *actionReader) route(r *contourv1.Route, path Path) (Action, verdict) {
 			"must set exactly one of route.services or route.requestRedirectPolicy or route.directResponsePolicy")
 		return Action{}, broken
 	}
-	policy, ok := a.policy(r)
 	if !ok {
 		return Action{}, broken
 	}

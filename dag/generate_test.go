@@ -83,6 +83,7 @@ func drawProxy(t *rapid.T) contourv1.HTTPProxySpec {
 		if few(t, 9) == 0 {
 			s.VirtualHost.TLS = &contourv1.TLS{SecretName: "t"}
 		}
+		drawHostPolicy(t, s.VirtualHost)
 	}
 	s.IngressClassName = oneOf(t, "", "", "", "", "", "other")
 	for range few(t, 3) {
@@ -138,7 +139,8 @@ func drawRoute(t *rapid.T) contourv1.Route {
 			{Prefix: oneOf(t, "", "/b"), Replacement: "/s/"},
 		}}
 	case 6:
-		r.IPAllowFilterPolicy = []contourv1.IPFilterPolicy{{CIDR: "10.0.0.0/8"}}
+		r.IPAllowFilterPolicy = drawIPFilter(t)
+		r.RateLimitPolicy = maybe(t, rapid.Custom(drawRateLimits))
 	case 7:
 		r.HealthCheckPolicy = &contourv1.HTTPHealthCheckPolicy{Path: oneOf(t, "/", "")}
 	case 8:
@@ -157,6 +159,28 @@ func drawRoute(t *rapid.T) contourv1.Route {
 		}
 	}
 	return r
+}
+
+func drawIPFilter(t *rapid.T) []contourv1.IPFilterPolicy {
+	return []contourv1.IPFilterPolicy{{CIDR: oneOf(t, "10.0.0.0/8", "10.0.0.1", "10"), Source: oneOf(t, contourv1.IPFilterSourcePeer, contourv1.IPFilterSourceRemote)}}
+}
+
+func drawRateLimits(t *rapid.T) contourv1.RateLimitPolicy {
+	return contourv1.RateLimitPolicy{
+		Local:  &contourv1.LocalRateLimitPolicy{Requests: uint32(few(t, 2)), Unit: "minute"},
+		Global: maybe(t, rapid.Just(contourv1.GlobalRateLimitPolicy{Disabled: true})),
+	}
+}
+
+func drawHostPolicy(t *rapid.T, v *contourv1.VirtualHost) {
+	switch few(t, 9) {
+	case 0:
+		v.IPDenyFilterPolicy = drawIPFilter(t)
+	case 1:
+		v.RateLimitPolicy = maybe(t, rapid.Custom(drawRateLimits))
+	case 2:
+		v.CORSPolicy = &contourv1.CORSPolicy{AllowOrigin: []string{oneOf(t, "*", "[")}, AllowMethods: []contourv1.CORSHeaderValue{"GET"}}
+	}
 }
 
 func drawIngress(t *rapid.T) networkingv1.IngressSpec {

@@ -28,14 +28,20 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 	}
 	b.remember()
 	vhost := &VirtualHost{Host: host}
-	for _, e := range b.accept(claimants) {
+	accepted := b.accept(claimants)
+	b.protect(accepted, vhost)
+	for _, e := range accepted {
 		vhost.Claims = append(vhost.Claims, Claim{Object: e.key(), Team: e.object.Team})
 		if e.proxy != nil || vhost.Owner == (manifest.Key{}) {
 			vhost.Owner = e.key()
 		}
-		if e.proxy != nil {
-			b.proxyHost(e, vhost)
-		} else {
+		switch {
+		case e.proxy != nil:
+			b.proxyRoutes(e, vhost)
+		case b.blocked:
+			b.report(errorIn(e, ingressError, "HostNotServed", hostField(e, host),
+				"host %q is not served: its HTTPProxy asks for a protection that cannot be given", host))
+		default:
 			b.ingressRoutes(e)
 		}
 	}
@@ -59,6 +65,8 @@ type hostBuild struct {
 	preferred string // the policy's owner team
 	prefers   bool
 	walked    int
+	// blocked: the host asks for a protection that cannot be given.
+	blocked bool
 	// matches are the offers by the key of their match.
 	matches  map[string][]candidate
 	problems []problem.Problem

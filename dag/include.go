@@ -26,21 +26,9 @@ type visit struct {
 	plainOnly bool
 }
 
-// proxyHost adds what a root HTTPProxy and all it includes want to serve.
-// Where it asks for TLS that it cannot have, nothing of it is served.
-func (b *hostBuild) proxyHost(root *entry, vhost *VirtualHost) {
-	var ok bool
-	b.tls, ok = b.proxyTLS(root)
-	ok = ok && !root.blocked.host
-	var tcp *TCPProxy
-	if root.proxy.Spec.TCPProxy != nil && b.tls != nil {
-		tcp = b.tcpProxy(root)
-		ok = ok && tcp != nil
-	}
-	if ok {
-		vhost.TLS, vhost.TCP = b.tls, tcp
-	}
-	b.walk(visit{proxy: root, chain: []manifest.Key{root.key()}, blocked: !ok, plainOnly: tcp != nil})
+// proxyRoutes adds what a root HTTPProxy and all it includes want to serve.
+func (b *hostBuild) proxyRoutes(root *entry, vhost *VirtualHost) {
+	b.walk(visit{proxy: root, chain: []manifest.Key{root.key()}, blocked: b.blocked, plainOnly: vhost.TCP != nil})
 }
 
 func (b *hostBuild) walk(v visit) {

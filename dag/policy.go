@@ -16,10 +16,21 @@ type RoutePolicy struct {
 	Websockets bool `json:"websockets,omitempty"`
 	// InternalRedirect is nil where redirects are the client's to follow.
 	InternalRedirect *InternalRedirect `json:"internalRedirect,omitempty"`
+	// IPFilter, LocalRateLimit and GlobalRateLimit stand in place of the host's;
+	// nil for the host's.
+	IPFilter        *IPFilter        `json:"ipFilter,omitempty"`
+	LocalRateLimit  *LocalRateLimit  `json:"localRateLimit,omitempty"`
+	GlobalRateLimit *GlobalRateLimit `json:"globalRateLimit,omitempty"`
 }
 
 // HostPolicy is what holds for all routes of a host that do not say otherwise.
-type HostPolicy struct{}
+type HostPolicy struct {
+	// Each may be nil.
+	CORS            *CORS            `json:"cors,omitempty"`
+	IPFilter        *IPFilter        `json:"ipFilter,omitempty"`
+	LocalRateLimit  *LocalRateLimit  `json:"localRateLimit,omitempty"`
+	GlobalRateLimit *GlobalRateLimit `json:"globalRateLimit,omitempty"`
+}
 
 // policy reads what a route of an HTTPProxy says besides where requests go:
 // nil where it says nothing. Each part has a reader and a file of its own; what
@@ -40,6 +51,8 @@ func (a *actionReader) policy(r *contourv1.Route) (*RoutePolicy, bool) {
 		p.InternalRedirect, good = a.internalRedirect(r.InternalRedirectPolicy)
 		read(good)
 	}
+	p.IPFilter = a.routeIPFilter(r)
+	p.LocalRateLimit, p.GlobalRateLimit = a.routeRateLimits(r.RateLimitPolicy)
 	if reflect.ValueOf(*p).IsZero() {
 		p = nil
 	}

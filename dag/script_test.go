@@ -231,6 +231,10 @@ func printGraph(b *strings.Builder, g *Graph) {
 	for i, report := range g.HostReports() {
 		v := g.Hosts()[i]
 		fmt.Fprintf(b, "host %s: %s, %s\n", v.Host, report.State, v.Owner)
+		if v.Policy != nil {
+			j, _ := json.Marshal(v.Policy)
+			fmt.Fprintf(b, "  policy%s\n", j)
+		}
 		for _, r := range v.Routes {
 			printRoute(b, r)
 		}

@@ -1,6 +1,9 @@
 package xds
 
 import (
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 )
 
@@ -8,5 +11,10 @@ import (
 // which a request passes them. They are the same for every host: one that a
 // host or route has not configured lets requests pass.
 func httpFilters(ListenerOptions) []*hcmv3.HttpFilter {
-	return []*hcmv3.HttpFilter{routerFilter()}
+	return []*hcmv3.HttpFilter{
+		httpFilter(corsName, &corsv3.Cors{}),
+		httpFilter(ipFilterName, &rbacv3.RBAC{}),
+		httpFilter(localRateLimitName, &localv3.LocalRateLimit{StatPrefix: localRateLimitStats}),
+		routerFilter(),
+	}
 }

@@ -27,14 +27,16 @@ func setPolicy(route *routev3.Route, p *dag.RoutePolicy) {
 			action.InternalRedirectPolicy = internalRedirect(p.InternalRedirect)
 		}
 	}
+	route.TypedPerFilterConfig = routeFilters(p)
 }
 
 // setHostPolicy makes all routes of a host that do not say otherwise treat
 // their requests as p says; p may be nil.
-func setHostPolicy(_ *routev3.VirtualHost, p *dag.HostPolicy) {
+func setHostPolicy(host *routev3.VirtualHost, p *dag.HostPolicy) {
 	if p == nil {
 		return
 	}
+	host.TypedPerFilterConfig = hostFilters(p)
 }
 
 // checkPolicy says what Envoy would refuse of p, which may be nil, or not do as
@@ -53,5 +55,6 @@ func checkPolicy(p *dag.RoutePolicy) []string {
 	if p.InternalRedirect != nil {
 		why = append(why, checkInternalRedirect(p.InternalRedirect))
 	}
+	why = append(why, checkRouteFilters(p)...)
 	return slices.DeleteFunc(why, func(s string) bool { return s == "" })
 }

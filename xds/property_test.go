@@ -200,12 +200,14 @@ func anyPolicy(r *rapid.T) *dag.RoutePolicy {
 	if rapid.Bool().Draw(r, "no policy") {
 		return nil
 	}
-	return &dag.RoutePolicy{
+	p := &dag.RoutePolicy{
 		Timeouts:         dag.Timeouts{Response: anyTimeout(r, "response timeout"), Idle: anyTimeout(r, "idle timeout")},
 		Retry:            anyRetry(r),
 		Websockets:       rapid.Bool().Draw(r, "websockets"),
 		InternalRedirect: anyInternalRedirect(r),
 	}
+	p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit = anyLimits(r)
+	return p
 }
 
 func anyTimeout(r *rapid.T, name string) dag.Timeout {

@@ -41,6 +41,16 @@ func noRoute() *routev3.Route {
 	}
 }
 
+// lastRoute is the one that closes the table: noRoute, or, where the host is
+// not served for want of a protection, a 503 for every request.
+func lastRoute(closed bool) *routev3.Route {
+	last := noRoute()
+	if closed {
+		last.Action = directResponse(&dag.DirectResponse{StatusCode: http.StatusServiceUnavailable})
+	}
+	return last
+}
+
 // translateRoute returns the route, the clusters that it uses, and what is
 // wrong with it. Where something is wrong with the action the route answers
 // 503; where something is wrong with the match it is nil.
@@ -58,7 +68,7 @@ func translateRoute(r *dag.Route, opts Options) (*routev3.Route, []upstream, []s
 	if len(why) == 0 {
 		return route, used, nil
 	}
-	route.Action = directResponse(&dag.DirectResponse{StatusCode: http.StatusServiceUnavailable})
+	route.Action, route.TypedPerFilterConfig = directResponse(&dag.DirectResponse{StatusCode: http.StatusServiceUnavailable}), nil
 	if err := route.ValidateAll(); err != nil {
 		return nil, nil, append(why, err.Error())
 	}
@@ -67,7 +77,7 @@ func translateRoute(r *dag.Route, opts Options) (*routev3.Route, []upstream, []s
 
 func checkMessages(route *routev3.Route, used []upstream) []string {
 	var why []string
-	if err := route.ValidateAll(); err != nil {
+	if err := validateMessage(route); err != nil {
 		why = append(why, err.Error())
 	}
 	for _, u := range used {

@@ -72,15 +72,19 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 	if why := checkHost(vh.Host); why != "" {
 		return nil, []problem.Problem{hostProblem(vh, why)}
 	}
+	policy, closed, problems := usablePolicy(vh)
 	var (
-		problems []problem.Problem
 		routes   []*routev3.Route
 		secure   []*routev3.Route
 		named    = map[string]bool{noRouteName: true}
 		clusters = map[string]upstream{}
 	)
-	for i := range vh.Routes {
-		r := &vh.Routes[i]
+	served := vh.Routes
+	if closed {
+		served = nil
+	}
+	for i := range served {
+		r := &served[i]
 		route, used, why := translateRoute(r, opts)
 		if named[r.Match.Key()] {
 			route, why = nil, append(why, "another route of the host has the same match and comes first")
@@ -102,12 +106,13 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 	}
 	name := UnitName(vh.Host)
 	h := &hostResources{
-		routes: routeConfiguration(name, append(routes, noRoute())),
+		routes: routeConfiguration(name, append(routes, lastRoute(closed))),
 		scope:  scopeOf(HTTPListener, vh.Host, name),
 	}
+	setHostPolicy(h.routes.VirtualHosts[0], policy)
 	if vh.TLS != nil && vh.TCP == nil {
-		h.secure = secureRoutes(vh, append(secure, noRoute()))
-		setHostPolicy(h.secure.VirtualHosts[0], vh.Policy)
+		h.secure = secureRoutes(vh, append(secure, lastRoute(closed)))
+		setHostPolicy(h.secure.VirtualHosts[0], policy)
 		h.secureScopes = append(h.secureScopes, scopeOf(HTTPSListener, vh.Host, h.secure.Name))
 		if !vh.TLS.Fallback.IsZero() {
 			h.secureScopes = append(h.secureScopes, scopeOf(fallbackListener, vh.Host, h.secure.Name))
@@ -118,7 +123,6 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 			clusters[s.config.Name] = s.upstream
 		}
 	}
-	setHostPolicy(h.routes.VirtualHosts[0], vh.Policy)
 	for _, u := range clusters {
 		h.clusters = append(h.clusters, u)
 	}
@@ -130,7 +134,7 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 }
 
 func (h *hostResources) validate() error {
-	errs := []error{h.routes.ValidateAll(), h.scope.ValidateAll(), h.secure.ValidateAll()}
+	errs := []error{validateMessage(h.routes), h.scope.ValidateAll(), validateMessage(h.secure)}
 	for _, scope := range h.secureScopes {
 		errs = append(errs, scope.ValidateAll())
 	}
