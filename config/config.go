@@ -6,8 +6,6 @@
 // the part of it that concerns them.
 package config
 
-import "time"
-
 // APIVersion and Kind are what the file must say it is.
 const (
 	APIVersion = "isoline.dev/v1alpha1"
@@ -24,6 +22,9 @@ type Config struct {
 	Cluster   Cluster   `yaml:"cluster"`
 	Listeners Listeners `yaml:"listeners"`
 	XDS       XDS       `yaml:"xds"`
+	Routing   Routing   `yaml:"routing"`
+	Upstreams Upstreams `yaml:"upstreams"`
+	Envoy     Envoy     `yaml:"envoy"`
 	Endpoints Endpoints `yaml:"endpoints"`
 	Web       Address   `yaml:"web"`
 	Render    Render    `yaml:"render"`
@@ -39,12 +40,8 @@ type Cluster struct {
 	IngressClasses []string `yaml:"ingressClasses"`
 	// RootNamespaces may hold HTTPProxies with a virtualhost. Empty: all.
 	RootNamespaces []string `yaml:"rootNamespaces"`
-}
-
-// Listeners are where Envoy takes requests.
-type Listeners struct {
-	HTTP  Address `yaml:"http"`
-	HTTPS Address `yaml:"https"`
+	// WatchNamespaces are those whose objects take part, of every kind. Empty: all.
+	WatchNamespaces []string `yaml:"watchNamespaces"`
 }
 
 // Address is an IP address and a TCP port.
@@ -154,9 +151,3 @@ type Limits struct {
 	// revision may lose against the last good one. Default: 30.
 	PrunePercent *int `yaml:"prunePercent"`
 }
-
-// Duration is a Go duration in YAML, such as "90s".
-type Duration time.Duration
-
-// Size is a number of bytes in YAML, such as "512Ki" or "16Mi".
-type Size int64

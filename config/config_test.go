@@ -82,7 +82,7 @@ func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
 			if body == good {
 				t.Fatalf("the case changes nothing: %q is not in the file", tc.from)
 			}
-			_, err := parse("f", []byte(body))
+			_, err := parse(Config{}, "f", []byte(body))
 			if err == nil {
 				t.Fatal("no error")
 			}

@@ -40,12 +40,15 @@ func (e Error) Error() string {
 // Load reads and validates the file and fills in defaults. Relative paths in
 // it become relative to the file's directory. The error joins every finding;
 // each is an Error.
-func Load(file string) (*Config, error) {
+func Load(file string) (*Config, error) { return LoadOver(Config{}, file) }
+
+// LoadOver is Load with something in place of what the file leaves out.
+func LoadOver(base Config, file string) (*Config, error) {
 	body, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	c, err := parse(file, body)
+	c, err := parse(base, file, body)
 	if err != nil {
 		return nil, err
 	}
@@ -55,33 +58,47 @@ func Load(file string) (*Config, error) {
 
 // Default is the configuration of a run without a file: no teams, and
 // everything else as Load would fill it in.
-func Default() *Config {
-	c := &Config{APIVersion: APIVersion, Kind: Kind}
-	c.setDefaults()
-	return c
+func Default() *Config { return Complete(Config{}) }
+
+// Complete fills in the defaults of a configuration that is in no file.
+func Complete(base Config) *Config {
+	base.APIVersion, base.Kind = APIVersion, Kind
+	base.setDefaults()
+	return &base
 }
 
-func parse(file string, body []byte) (*Config, error) {
+func parse(base Config, file string, body []byte) (*Config, error) {
+	c := base
+	root, err := Decode(file, body, &c)
+	if err != nil {
+		return nil, err
+	}
+	c.setDefaults()
+	v := validator{file: file, root: root}
+	v.config(&c)
+	if len(v.errs) > 0 {
+		return nil, errors.Join(v.errs...)
+	}
+	return &c, nil
+}
+
+// Decode reads a body of one YAML document strictly: a key that into has no
+// field for is an error. The error joins every finding; each is an Error. The
+// node is for LineOf.
+func Decode(file string, body []byte, into any) (*yaml.Node, error) {
 	var root yaml.Node
 	if err := yaml.Unmarshal(body, &root); err != nil {
 		return nil, fromYAML(file, err)
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(body))
 	dec.KnownFields(true)
-	var c Config
-	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+	if err := dec.Decode(into); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fromYAML(file, err)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, Error{File: file, Message: "more than one YAML document; a configuration is one"}
 	}
-	c.setDefaults()
-	v := validator{file: file, root: &root}
-	v.config(&c)
-	if len(v.errs) > 0 {
-		return nil, errors.Join(v.errs...)
-	}
-	return &c, nil
+	return &root, nil
 }
 
 // fromYAML gives the parser's errors, which name lines in their text, a
@@ -109,50 +126,17 @@ func fromYAML(file string, err error) error {
 	return errors.Join(errs...)
 }
 
-// UnmarshalYAML reads a Go duration; negative ones are refused.
-func (d *Duration) UnmarshalYAML(n *yaml.Node) error {
-	v, err := time.ParseDuration(n.Value)
-	if err != nil || v < 0 {
-		return typeError(n, fmt.Sprintf("%q is not a duration such as 500ms, 90s or 5m", n.Value))
-	}
-	*d = Duration(v)
-	return nil
-}
-
-// Std is the duration as the standard library has it.
-func (d Duration) Std() time.Duration { return time.Duration(d) }
-
-// UnmarshalYAML reads a whole number of bytes with an optional suffix Ki, Mi or Gi.
-func (s *Size) UnmarshalYAML(n *yaml.Node) error {
-	text, factor := n.Value, int64(1)
-	for suffix, f := range map[string]int64{"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30} {
-		if t, ok := strings.CutSuffix(n.Value, suffix); ok {
-			text, factor = t, f
-		}
-	}
-	v, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || v < 0 || v > (1<<62)/factor {
-		return typeError(n, fmt.Sprintf("%q is not a size such as 65536, 512Ki or 16Mi", n.Value))
-	}
-	*s = Size(v * factor)
-	return nil
-}
-
-func typeError(n *yaml.Node, msg string) error {
-	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %s", n.Line, msg)}}
-}
-
 func (c *Config) setDefaults() {
 	setDefault(&c.StateDir, ".isoline")
 	setDefault(&c.Cluster.Mode, "none")
-	c.Listeners.HTTP.setDefault("0.0.0.0", 8080)
-	c.Listeners.HTTPS.setDefault("0.0.0.0", 8443)
 	c.XDS.Address.setDefault("127.0.0.1", 18000)
 	c.Web.setDefault("127.0.0.1", 9080)
 	setDefault(&c.XDS.StartDeadline, Duration(30*time.Second))
 	setDefault(&c.XDS.WarmGrace, Duration(15*time.Second))
 	setDefault(&c.Render.Deadline, Duration(20*time.Second))
 	setDefault(&c.Render.Memory, 512<<20)
+	c.Listeners.setDefaults()
+	c.Routing.setDefaults()
 	for i := range c.Teams {
 		c.Teams[i].setDefaults()
 	}

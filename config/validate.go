@@ -34,7 +34,7 @@ type validator struct {
 }
 
 func (v *validator) errorf(field, format string, args ...any) {
-	v.errs = append(v.errs, Error{File: v.file, Line: lineOf(v.root, field), Field: field,
+	v.errs = append(v.errs, Error{File: v.file, Line: LineOf(v.root, field), Field: field,
 		Message: fmt.Sprintf(format, args...)})
 }
 
@@ -60,9 +60,10 @@ func (v *validator) config(c *Config) {
 			v.errorf(fmt.Sprintf("endpoints.allow[%d]", i), "%q is not a CIDR such as 10.0.0.0/8", text)
 		}
 	}
-	for i, ns := range c.Cluster.RootNamespaces {
-		v.label(fmt.Sprintf("cluster.rootNamespaces[%d]", i), ns)
-	}
+	v.namespaces(c)
+	v.listeners(&c.Listeners)
+	v.routing(&c.Routing)
+	v.upstreams(&c.Upstreams)
 	v.teams(c.Teams)
 }
 
@@ -162,9 +163,9 @@ func (v *validator) address(field string, a Address) {
 	}
 }
 
-// lineOf finds the line of a field such as "teams[1].repo.url", or of its
+// LineOf finds the line of a field such as "teams[1].repo.url", or of its
 // nearest parent that is in the file.
-func lineOf(root *yaml.Node, field string) int {
+func LineOf(root *yaml.Node, field string) int {
 	n := root
 	if n.Kind == yaml.DocumentNode && len(n.Content) > 0 {
 		n = n.Content[0]

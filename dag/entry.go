@@ -25,7 +25,8 @@ type entry struct {
 	secret  *secretContent
 	// delegation lets other namespaces refer to Secrets of its own.
 	delegation *contourv1.TLSCertificateDelegation
-	// ignored: the object is of another ingress class and takes no part.
+	// ignored: the object is of another ingress class, or outside the watched
+	// namespaces, and takes no part.
 	ignored bool
 	// claims are the hosts that the object wants to serve, sorted.
 	claims []string
@@ -48,6 +49,10 @@ type blocked struct {
 
 func newEntry(object *manifest.Object, opts Options) *entry {
 	e := &entry{object: object}
+	if len(opts.WatchNamespaces) > 0 && !slices.Contains(opts.WatchNamespaces, object.Key.Namespace) {
+		e.ignored = true
+		return e
+	}
 	switch v := object.Value.(type) {
 	case *contourv1.HTTPProxy:
 		if e.ignored = !classMatches(opts.IngressClasses, v.Annotations, v.Spec.IngressClassName); !e.ignored {

@@ -26,6 +26,9 @@ import (
 type Options struct {
 	// RootNamespaces may hold HTTPProxies with a virtualhost. Empty: all.
 	RootNamespaces []string
+	// WatchNamespaces are those whose objects take part, of every kind; the
+	// others have no status either. Empty: all.
+	WatchNamespaces []string
 	// IngressClasses are the classes that take part. Empty: objects without a
 	// class, or with the class "contour" or "isoline".
 	IngressClasses []string
@@ -303,8 +306,8 @@ func (g *Graph) Memory() map[string]*VirtualHost {
 	return memory
 }
 
-// Object is the object that the graph holds under the key, or nil. Objects of
-// another ingress class are held too, though they take no part.
+// Object is the object that the graph holds under the key, or nil. Objects that
+// take no part are held too.
 func (g *Graph) Object(key manifest.Key) *manifest.Object {
 	if e := g.entries[key]; e != nil {
 		return e.object

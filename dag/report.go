@@ -32,7 +32,7 @@ type ObjectStatus struct {
 }
 
 // Objects are the HTTPProxies and Ingresses that take part, in the order of
-// their keys. Objects of another ingress class are left out.
+// their keys.
 func (g *Graph) Objects() []ObjectStatus {
 	failed := map[problem.Object]bool{}
 	for _, p := range g.Problems() {

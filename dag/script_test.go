@@ -95,14 +95,15 @@ func (o owners) HostOwner(host string) (string, bool) { team, ok := o[host]; ret
 
 func (r *scriptRun) options(data []byte) {
 	var o struct {
-		RootNamespaces []string `json:"rootNamespaces"`
-		IngressClasses []string `json:"ingressClasses"`
-		Owners         owners   `json:"owners"`
+		RootNamespaces  []string `json:"rootNamespaces"`
+		WatchNamespaces []string `json:"watchNamespaces"`
+		IngressClasses  []string `json:"ingressClasses"`
+		Owners          owners   `json:"owners"`
 	}
 	if err := yaml.UnmarshalStrict(data, &o); err != nil {
 		r.t.Fatal(err)
 	}
-	r.opts = Options{RootNamespaces: o.RootNamespaces, IngressClasses: o.IngressClasses}
+	r.opts = Options{RootNamespaces: o.RootNamespaces, WatchNamespaces: o.WatchNamespaces, IngressClasses: o.IngressClasses}
 	if o.Owners != nil {
 		r.opts.Policy = o.Owners
 	}

@@ -43,7 +43,7 @@ type Settings struct {
 	// ConnectTimeout bounds a TCP handshake with an endpoint; zero for the default.
 	ConnectTimeout time.Duration
 	// ResponseTimeout bounds an answer where a route does not say; zero for
-	// Envoy's 15 seconds.
+	// Envoy's 15 seconds, NoTimeout for no bound.
 	ResponseTimeout time.Duration
 }
 

@@ -101,8 +101,8 @@ func build(c *config.Config, graph *dag.Graph, outcomes []outcome) (*Build, erro
 
 // newGraph is an empty graph under a configuration.
 func newGraph(c *config.Config, policy *team.Policy, memory map[string]*dag.VirtualHost) *dag.Graph {
-	return dag.New(dag.Options{RootNamespaces: c.Cluster.RootNamespaces, IngressClasses: c.Cluster.IngressClasses,
-		Policy: policy}, memory)
+	return dag.New(dag.Options{RootNamespaces: c.Cluster.RootNamespaces, WatchNamespaces: c.Cluster.WatchNamespaces,
+		IngressClasses: c.Cluster.IngressClasses, Policy: policy, Settings: settings(c)}, memory)
 }
 
 // Report is what there is to say about the build.

@@ -15,6 +15,7 @@ import (
 // one goroutine.
 type translator struct {
 	listeners xds.ListenerOptions
+	hosts     xds.Options
 	chains    map[string]*xds.Chain // by host
 	// invalid is what translation found, by host, for as long as the host stays
 	// as it is; under "" what belongs to none.
@@ -27,7 +28,8 @@ func newTranslator(c *config.Config) *translator {
 		return xds.ListenerAddress{Address: a.Address, Port: uint32(a.Port)}
 	}
 	return &translator{
-		listeners: xds.ListenerOptions{HTTP: at(c.Listeners.HTTP), HTTPS: at(c.Listeners.HTTPS)},
+		listeners: xds.ListenerOptions{HTTP: at(c.Listeners.HTTP), HTTPS: at(c.Listeners.HTTPS), Edge: edge(&c.Listeners)},
+		hosts:     hostOptions(c),
 		chains:    map[string]*xds.Chain{},
 		invalid:   map[string][]problem.Problem{},
 	}
@@ -72,7 +74,7 @@ func (t *translator) host(host string, vh *dag.VirtualHost, u *xds.Update) bool 
 	if vh == nil {
 		u.Units[name] = nil
 	} else {
-		unit, problems := xds.Translate(vh, xds.Options{})
+		unit, problems := xds.Translate(vh, t.hosts)
 		if unit != nil {
 			u.Units[name] = unit
 		}

@@ -48,6 +48,10 @@ type BootstrapOptions struct {
 	MaxHeapBytes uint64
 	// MaxConnections bounds the client connections. Zero is 50,000.
 	MaxConnections int64
+	// ListenerConnections bounds the client connections of each listener, and
+	// RequestsPerIOCycle the requests that are read off one connection at one
+	// go. Zero is no bound.
+	ListenerConnections, RequestsPerIOCycle uint32
 }
 
 // Bootstrap is the file that `envoy -c` takes: JSON, which is YAML too.
@@ -62,7 +66,7 @@ func Bootstrap(opts BootstrapOptions) ([]byte, error) {
 			Clusters: []*clusterv3.Cluster{xdsServer(opts)},
 		},
 		Admin:           admin(opts),
-		LayeredRuntime:  runtime(),
+		LayeredRuntime:  runtime(opts),
 		OverloadManager: overload(opts),
 		// A cluster's counters cost memory from its first request on, not before.
 		DeferredStatOptions: &bootstrapv3.Bootstrap_DeferredStatOptions{EnableDeferredCreationStats: true},
@@ -158,12 +162,22 @@ func admin(opts BootstrapOptions) *bootstrapv3.Admin {
 }
 
 // runtime lifts Envoy's own limit on regular expressions, 100 instructions,
-// above ours: checkRegex has bounded them before they get here.
-func runtime() *bootstrapv3.LayeredRuntime {
+// above ours: checkRegex has bounded them before they get here. It is also the
+// only place for some limits.
+func runtime(opts BootstrapOptions) *bootstrapv3.LayeredRuntime {
 	layer := &structpb.Struct{Fields: map[string]*structpb.Value{
 		"re2.max_program_size.error_level": structpb.NewNumberValue(re2Limit),
 		"re2.max_program_size.warn_level":  structpb.NewNumberValue(re2Limit),
 	}}
+	limit := func(key string, n uint32) {
+		if n > 0 {
+			layer.Fields[key] = structpb.NewNumberValue(float64(n))
+		}
+	}
+	limit("http.max_requests_per_io_cycle", opts.RequestsPerIOCycle)
+	for _, l := range []string{HTTPListener, HTTPSListener} {
+		limit("envoy.resource_limits.listener."+l+".connection_limit", opts.ListenerConnections)
+	}
 	return &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{{
 		Name:           "isoline",
 		LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: layer},

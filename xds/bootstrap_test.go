@@ -17,6 +17,7 @@ func TestEnvoyTakesTheBootstrap(t *testing.T) {
 		"with an admin socket": func(o *BootstrapOptions) { o.AdminSocket = "/tmp/isoline-admin.sock" },
 		"with a heap limit":    func(o *BootstrapOptions) { o.MaxHeapBytes = 1 << 30 },
 		"with few connections": func(o *BootstrapOptions) { o.MaxConnections = 10 },
+		"with limits":          func(o *BootstrapOptions) { o.ListenerConnections, o.RequestsPerIOCycle = 10, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := plain
@@ -58,8 +59,8 @@ func TestEnvoyTakesTheListener(t *testing.T) {
 	for name, o := range map[string]ListenerOptions{
 		"IPv4":                 {HTTP: ListenerAddress{"0.0.0.0", 8080}},
 		"IPv6 and IPv4":        {HTTP: ListenerAddress{"::", 8080}},
-		"with an access log":   {HTTP: ListenerAddress{"127.0.0.1", 8080}, AccessLog: true},
-		"without a time limit": {HTTP: ListenerAddress{"127.0.0.1", 8080}, RequestTimeout: -1},
+		"with an access log":   {HTTP: ListenerAddress{"127.0.0.1", 8080}, Edge: Edge{AccessLog: AccessLog{Enabled: true}}},
+		"without a time limit": {HTTP: ListenerAddress{"127.0.0.1", 8080}, Edge: Edge{RequestTimeout: -1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := httpListener(o)

@@ -33,7 +33,7 @@ func dumpable(t *testing.T) []proto.Message {
 			all = append(all, u.config)
 		}
 	}
-	l, err := httpListener(ListenerOptions{HTTP: ListenerAddress{"127.0.0.1", 8080}, AccessLog: true})
+	l, err := httpListener(ListenerOptions{HTTP: ListenerAddress{"127.0.0.1", 8080}, Edge: Edge{AccessLog: AccessLog{Enabled: true}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,13 +74,15 @@ func TranslateChain(vh *dag.VirtualHost, opts ListenerOptions) (*Chain, []proble
 		why = cmp.Or(why, checkWeights(vh.TCP.Clusters))
 	}
 	if why == "" {
+		alpn := opts.alpn()
 		if vh.TCP != nil {
-			c.filters.Filters = []*listenerv3.Filter{tcpFilter(vh)}
+			alpn = nil
+			c.filters.Filters = []*listenerv3.Filter{tcpFilter(vh, opts)}
 		} else {
 			c.filters.Filters = []*listenerv3.Filter{managerFilter(hostManager(vh, opts))}
 		}
 		if !vh.TLS.Passthrough {
-			c.filters.TransportSocket = downstreamTLS(vh.TLS, vh.TCP == nil)
+			c.filters.TransportSocket = downstreamTLS(vh.TLS, alpn)
 			c.fallback = vh.TLS.Fallback
 		}
 		if err := validateMessage(c.filters); err != nil {
@@ -150,8 +152,8 @@ func chainFilters(_ *dag.VirtualHost, opts ListenerOptions) []*hcmv3.HttpFilter 
 }
 
 // tcpFilter hands the connections of a host on.
-func tcpFilter(vh *dag.VirtualHost) *listenerv3.Filter {
-	config := &tcpv3.TcpProxy{StatPrefix: HTTPSListener}
+func tcpFilter(vh *dag.VirtualHost, opts ListenerOptions) *listenerv3.Filter {
+	config := &tcpv3.TcpProxy{StatPrefix: HTTPSListener, AccessLog: opts.AccessLog.loggers()}
 	shares := sharesOf(vh.TCP.Clusters)
 	if len(shares) == 1 {
 		config.ClusterSpecifier = &tcpv3.TcpProxy_Cluster{Cluster: shares[0].config.Name}
@@ -180,13 +182,11 @@ func managerFilter(manager *hcmv3.HttpConnectionManager) *listenerv3.Filter {
 }
 
 // downstreamTLS is the TLS of a chain. The private key comes over SDS alone.
-func downstreamTLS(t *dag.TLS, speaksHTTP bool) *corev3.TransportSocket {
+func downstreamTLS(t *dag.TLS, alpn []string) *corev3.TransportSocket {
 	common := &tlsv3.CommonTlsContext{
 		TlsParams:                      tlsParameters(t.Versions),
+		AlpnProtocols:                  alpn,
 		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: t.Certificate.String(), SdsConfig: overADS()}},
-	}
-	if speaksHTTP {
-		common.AlpnProtocols = []string{"h2", "http/1.1"}
 	}
 	context := &tlsv3.DownstreamTlsContext{CommonTlsContext: common}
 	if t.Client != nil {
@@ -313,6 +313,6 @@ func fallbackChain(certificate dag.SecretRef, opts ListenerOptions) *listenerv3.
 		Name:             fallbackListener,
 		FilterChainMatch: &listenerv3.FilterChainMatch{TransportProtocol: "tls"},
 		Filters:          []*listenerv3.Filter{managerFilter(manager)},
-		TransportSocket:  downstreamTLS(&dag.TLS{Certificate: certificate}, true),
+		TransportSocket:  downstreamTLS(&dag.TLS{Certificate: certificate}, opts.alpn()),
 	}
 }

@@ -3,39 +3,16 @@ package xds
 import (
 	"fmt"
 	"net/netip"
-	"time"
 
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/structpb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
-)
-
-// The limits of a client's connection. They are those of Envoy's guide for
-// the edge.
-const (
-	// idleTimeout closes a connection without requests.
-	idleTimeout = time.Hour
-	// streamIdleTimeout ends a request on which nothing moves.
-	streamIdleTimeout = 5 * time.Minute
-	// requestTimeout bounds how long a client may take to send a whole request.
-	requestTimeout = 5 * time.Minute
-	// headersTimeout bounds how long it may take for the headers alone.
-	headersTimeout = 10 * time.Second
-
-	http2Streams          = 100
-	http2StreamWindow     = 64 << 10
-	http2ConnectionWindow = 1 << 20
 )
 
 // ListenerAddress is where a listener listens.
@@ -49,11 +26,7 @@ type ListenerAddress struct {
 type ListenerOptions struct {
 	// HTTP and HTTPS are where.
 	HTTP, HTTPS ListenerAddress
-	// AccessLog writes a JSON line to stdout for every request.
-	AccessLog bool
-	// RequestTimeout bounds how long a client may take to send a request.
-	// Zero is five minutes, negative is no bound.
-	RequestTimeout time.Duration
+	Edge
 }
 
 // Listeners returns the listeners by name, for Update.Listeners: the HTTPS one
@@ -105,18 +78,16 @@ func newListener(name string, opts ListenerOptions) (*listenerv3.Listener, error
 		return nil, fmt.Errorf("listener %s: %s", name, why)
 	}
 	l := &listenerv3.Listener{
-		Name:                          name,
-		StatPrefix:                    name,
-		Address:                       listenAddress(at.Address, at.Port),
-		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
-		// One accept an event keeps the workers evenly loaded.
-		MaxConnectionsToAcceptPerSocketEvent: wrapperspb.UInt32(1),
+		Name:       name,
+		StatPrefix: name,
+		Address:    listenAddress(at.Address, at.Port),
 	}
+	opts.apply(l)
 	if name == HTTPSListener {
-		l.ListenerFilters = []*listenerv3.ListenerFilter{{
+		l.ListenerFilters = append(l.ListenerFilters, &listenerv3.ListenerFilter{
 			Name:       "envoy.filters.listener.tls_inspector",
 			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: mustAny(&inspectorv3.TlsInspector{})},
-		}}
+		})
 	}
 	return l, nil
 }
@@ -127,46 +98,6 @@ func listenAddress(address string, port uint32) *corev3.Address {
 		a.GetSocketAddress().Ipv4Compat = true
 	}
 	return a
-}
-
-// connectionManager is what all listeners have in common: how a request is
-// read from a client whom nobody trusts. How it is routed is set by the caller.
-func connectionManager(name string, opts ListenerOptions) *hcmv3.HttpConnectionManager {
-	manager := &hcmv3.HttpConnectionManager{
-		StatPrefix: name,
-		CodecType:  hcmv3.HttpConnectionManager_AUTO,
-		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
-			IdleTimeout:                  durationpb.New(idleTimeout),
-			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
-		},
-		HttpProtocolOptions: &corev3.Http1ProtocolOptions{AcceptHttp_10: true},
-		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
-			MaxConcurrentStreams:        wrapperspb.UInt32(http2Streams),
-			InitialStreamWindowSize:     wrapperspb.UInt32(http2StreamWindow),
-			InitialConnectionWindowSize: wrapperspb.UInt32(http2ConnectionWindow),
-		},
-		StreamIdleTimeout:     durationpb.New(streamIdleTimeout),
-		RequestTimeout:        durationpb.New(requestTimeout),
-		RequestHeadersTimeout: durationpb.New(headersTimeout),
-		UseRemoteAddress:      wrapperspb.Bool(true),
-		// No address is internal: x-envoy-* headers are Envoy's own, and a
-		// client that sends them is not obeyed.
-		InternalAddressConfig:        &hcmv3.HttpConnectionManager_InternalAddressConfig{},
-		NormalizePath:                wrapperspb.Bool(true),
-		MergeSlashes:                 true,
-		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_UNESCAPE_AND_REDIRECT,
-		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
-	}
-	switch {
-	case opts.RequestTimeout > 0:
-		manager.RequestTimeout = durationpb.New(opts.RequestTimeout)
-	case opts.RequestTimeout < 0:
-		manager.RequestTimeout = durationpb.New(0)
-	}
-	if opts.AccessLog {
-		manager.AccessLog = []*accesslogv3.AccessLog{accessLog()}
-	}
-	return manager
 }
 
 // scopeHeaders writes the scope's key over whatever the client has sent. The
@@ -237,42 +168,4 @@ func httpFilter(name string, config proto.Message) *hcmv3.HttpFilter {
 
 func routerFilter() *hcmv3.HttpFilter {
 	return httpFilter("envoy.filters.http.router", &routerv3.Router{})
-}
-
-// accessLogFields are the members of a line in the access log.
-var accessLogFields = map[string]string{
-	"time":              "%START_TIME%",
-	"protocol":          "%PROTOCOL%",
-	"method":            "%REQ(:METHOD)%",
-	"authority":         "%REQ(:AUTHORITY)%",
-	"path":              "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
-	"status":            "%RESPONSE_CODE%",
-	"flags":             "%RESPONSE_FLAGS%",
-	"details":           "%RESPONSE_CODE_DETAILS%",
-	"route":             "%ROUTE_NAME%",
-	"cluster":           "%UPSTREAM_CLUSTER_RAW%",
-	"upstream":          "%UPSTREAM_HOST%",
-	"upstreamFailure":   "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-	"durationMillis":    "%DURATION%",
-	"bytesReceived":     "%BYTES_RECEIVED%",
-	"bytesSent":         "%BYTES_SENT%",
-	"downstreamAddress": "%DOWNSTREAM_REMOTE_ADDRESS%",
-	"forwardedFor":      "%REQ(X-FORWARDED-FOR)%",
-	"userAgent":         "%REQ(USER-AGENT)%",
-	"requestID":         "%REQ(X-REQUEST-ID)%",
-}
-
-func accessLog() *accesslogv3.AccessLog {
-	fields := &structpb.Struct{Fields: map[string]*structpb.Value{}}
-	for name, format := range accessLogFields {
-		fields.Fields[name] = structpb.NewStringValue(format)
-	}
-	return &accesslogv3.AccessLog{
-		Name: "envoy.access_loggers.stdout",
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: mustAny(&streamv3.StdoutAccessLog{
-			AccessLogFormat: &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
-				Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields},
-			}},
-		})},
-	}
 }

@@ -65,6 +65,9 @@ func translateRoute(r *dag.Route, opts Options) (*routev3.Route, []upstream, []s
 		used = setAction(route, &r.Action, opts)
 		why = checkMessages(route, used)
 	}
+	if opts.RouteSource {
+		setSource(route, r.Owner)
+	}
 	if len(why) == 0 {
 		return route, used, nil
 	}

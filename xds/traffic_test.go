@@ -92,8 +92,15 @@ func newProxy(t *testing.T, envoy *lab.Envoy, port int) *proxy {
 // bears its name.
 func serveStatically(t *testing.T, services map[string]netip.AddrPort, hosts ...*dag.VirtualHost) *proxy {
 	t.Helper()
+	return serveAtEdge(t, Edge{}, BootstrapOptions{}, services, hosts...)
+}
+
+// serveAtEdge is serveStatically with an edge and limits of the bootstrap.
+func serveAtEdge(t *testing.T, edge Edge, boot BootstrapOptions, services map[string]netip.AddrPort, hosts ...*dag.VirtualHost) *proxy {
+	t.Helper()
 	admin, port := freePort(t), freePort(t)
-	body, err := Bootstrap(BootstrapOptions{XDSAddress: "127.0.0.1", XDSPort: 1, NodeID: "test", AdminPort: admin})
+	boot.XDSAddress, boot.XDSPort, boot.NodeID, boot.AdminPort = "127.0.0.1", 1, "test", admin
+	body, err := Bootstrap(boot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +127,7 @@ func serveStatically(t *testing.T, services map[string]netip.AddrPort, hosts ...
 	}
 	static := bootstrap["staticResources"].(map[string]any)
 	static["clusters"] = clusters
-	static["listeners"] = []any{asJSON(t, staticListener(t, port, translated))}
+	static["listeners"] = []any{asJSON(t, staticListener(t, port, edge, translated))}
 	if body, err = json.Marshal(bootstrap); err != nil {
 		t.Fatal(err)
 	}
@@ -168,9 +175,9 @@ func staticCluster(t *testing.T, u upstream, services map[string]netip.AddrPort)
 }
 
 // staticListener is the real listener, but for where its scopes come from.
-func staticListener(t *testing.T, port int, hosts []*hostResources) *listenerv3.Listener {
+func staticListener(t *testing.T, port int, edge Edge, hosts []*hostResources) *listenerv3.Listener {
 	t.Helper()
-	l, err := httpListener(ListenerOptions{HTTP: ListenerAddress{"127.0.0.1", uint32(port)}})
+	l, err := httpListener(ListenerOptions{HTTP: ListenerAddress{"127.0.0.1", uint32(port)}, Edge: edge})
 	if err != nil {
 		t.Fatal(err)
 	}

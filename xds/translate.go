@@ -31,6 +31,9 @@ type Options struct {
 	// RequestTimeout bounds the time from the end of a request to the end of
 	// its answer on every route. Zero leaves it to Envoy: 15 seconds.
 	RequestTimeout time.Duration
+	// RouteSource makes the object that a route comes from known to the access
+	// log.
+	RouteSource bool
 }
 
 // UnitName is the name of the unit, the scope and the route configuration of

@@ -1,0 +1,103 @@
+package pipeline
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
+
+	"isoline.dev/isoline/config"
+	"isoline.dev/isoline/dag"
+	"isoline.dev/isoline/xds"
+)
+
+// documented is the configuration in docs/config.md; with all of its keys in
+// effect, or only those that are not commented out.
+func documented(t *testing.T, all bool) *config.Config {
+	t.Helper()
+	doc, err := os.ReadFile("../docs/config.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(doc), "```yaml\n")
+	body, _, ok := strings.Cut(rest, "```\n")
+	if !ok {
+		t.Fatal("docs/config.md has no configuration")
+	}
+	if all {
+		body = regexp.MustCompile(`(?m)^  # `).ReplaceAllString(body, "  ")
+	}
+	file := filepath.Join(t.TempDir(), "isoline.yaml")
+	if err := os.WriteFile(file, []byte(body), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestTheDocumentedConfigurationStatesTheDefaults(t *testing.T) {
+	listener := func(c *config.Config) string {
+		all, err := xds.Listeners(newTranslator(c).listeners, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all[xds.HTTPListener].Version()
+	}
+	bootstrap := func(c *config.Config) string {
+		o := xds.BootstrapOptions{NodeID: "n", XDSAddress: "127.0.0.1", XDSPort: 1}
+		BootstrapLimits(c, &o)
+		body, err := xds.Bootstrap(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(body)
+	}
+	stated, silent := documented(t, false), config.Default()
+	if listener(stated) != listener(silent) {
+		t.Error("the listener is another when its defaults are written out")
+	}
+	if diff := cmp.Diff(bootstrap(silent), bootstrap(stated)); diff != "" {
+		t.Errorf("the bootstrap is another when its defaults are written out (-without +with):\n%s", diff)
+	}
+	// The graph's are written out in more words than the zero value has.
+	if got := settings(stated); got.ConnectTimeout != 2*time.Second || got.ResponseTimeout != 15*time.Second ||
+		got.DNSLookupFamily != "auto" || got.CircuitBreakers != nil || got.ExternalNames || got.DisablePermitInsecure {
+		t.Errorf("the settings are %+v", got)
+	}
+}
+
+func TestEveryDocumentedSettingReachesTheGraph(t *testing.T) {
+	got := settings(documented(t, true))
+	want := dag.Settings{
+		FallbackCertificate: dag.SecretRef{Namespace: "platform", Name: "fallback"},
+		ClientCertificate:   dag.SecretRef{Namespace: "platform", Name: "envoy"},
+		RequestHeaders:      &contourv1.HeadersPolicy{Set: []contourv1.HeaderValue{{Name: "x-edge", Value: "yes"}}, Remove: []string{"x-debug"}},
+		ResponseHeaders:     &contourv1.HeadersPolicy{Set: []contourv1.HeaderValue{{Name: "x-frame-options", Value: "DENY"}}},
+		Authorization: &contourv1.AuthorizationServer{
+			ExtensionServiceRef: contourv1.ExtensionServiceReference{Namespace: "platform", Name: "auth"},
+			ResponseTimeout:     "1s",
+			AuthPolicy:          &contourv1.AuthorizationPolicy{Context: map[string]string{"key": "value"}},
+			WithRequestBody:     &contourv1.AuthorizationServerBufferSettings{MaxRequestBytes: 1024},
+		},
+		RateLimit: &dag.RateLimitService{
+			Namespace: "platform", Name: "ratelimit", Domain: "contour",
+			Default: &contourv1.GlobalRateLimitPolicy{Descriptors: []contourv1.RateLimitDescriptor{{
+				Entries: []contourv1.RateLimitDescriptorEntry{{RemoteAddress: &contourv1.RemoteAddressDescriptor{}}},
+			}}},
+		},
+		DownstreamTLS:   dag.TLSVersions{Minimum: "1.2", Maximum: "1.3", Ciphers: []string{}},
+		UpstreamTLS:     dag.TLSVersions{Minimum: "1.2", Maximum: "1.3", Ciphers: []string{}},
+		DNSLookupFamily: "auto", ConnectTimeout: 2 * time.Second, ResponseTimeout: 15 * time.Second,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
