@@ -53,8 +53,7 @@ func newFieldTable(typ string, supported []string, protects map[string]scope) *f
 type scope int
 
 const (
-	nothing scope = iota // only the problem; the code that reads the field decides
-	oneRoute
+	oneRoute scope = iota + 1
 	wholeHost
 )
 
@@ -103,10 +102,9 @@ var ingressFields = newFieldTable(ingressError,
 		"spec.ingressClassName",
 		"spec.defaultBackend", // backends other than services are judged where they are read
 		"spec.rules",
+		"spec.tls",
 	},
-	map[string]scope{
-		"spec.tls": nothing,
-	},
+	nil,
 )
 
 // unsupportedFields are the problems of all fields that are set and have no

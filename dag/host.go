@@ -42,10 +42,15 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 			b.report(errorIn(e, ingressError, "HostNotServed", hostField(e, host),
 				"host %q is not served: its HTTPProxy asks for a protection that cannot be given", host))
 		default:
-			b.ingressRoutes(e)
+			b.ingressHost(e, vhost)
 		}
 	}
 	vhost.Routes = b.decide()
+	if vhost.TLS == nil {
+		for i := range vhost.Routes {
+			vhost.Routes[i].PlainOnly = false // as they all are
+		}
+	}
 	b.reportUnreachable(vhost.Routes)
 	return output{
 		vhost:    vhost,

@@ -28,7 +28,7 @@ type visit struct {
 
 // proxyRoutes adds what a root HTTPProxy and all it includes want to serve.
 func (b *hostBuild) proxyRoutes(root *entry, vhost *VirtualHost) {
-	b.walk(visit{proxy: root, chain: []manifest.Key{root.key()}, blocked: b.blocked, plainOnly: vhost.TCP != nil})
+	b.walk(visit{proxy: root, chain: []manifest.Key{root.key()}, blocked: b.blocked, plainOnly: b.tls == nil || vhost.TCP != nil})
 }
 
 func (b *hostBuild) walk(v visit) {

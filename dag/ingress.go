@@ -31,34 +31,13 @@ var ingressAnnotations = []string{
 	"projectcontour.io/request-timeout",
 	"projectcontour.io/response-timeout",
 	"projectcontour.io/retry-on",
-	"projectcontour.io/tls-cert-namespace",
-	"projectcontour.io/tls-maximum-protocol-version",
-	"projectcontour.io/tls-minimum-protocol-version",
 	"projectcontour.io/websocket-routes",
 }
 
-// plainHTTPForbidden are annotations, with their values, by which an author
-// says that requests must not be served without TLS.
-var plainHTTPForbidden = map[string]string{
-	"ingress.kubernetes.io/force-ssl-redirect": "true",
-	"kubernetes.io/ingress.allow-http":         "false",
-}
-
 // readIngress fills in what follows from an Ingress alone.
-//
-// TLS is not supported yet. As in Contour an Ingress with spec.tls is served
-// on plain HTTP too, unless an annotation forbids that: the missing TLS is an
-// error, and the plain routes stay. With the annotation they answer 503.
 func (e *entry) readIngress() {
-	e.problems, e.blocked = unsupportedFields(e.key(), e.ingress.Spec, ingressFields)
+	e.problems, _ = unsupportedFields(e.key(), e.ingress.Spec, ingressFields)
 	e.readAnnotations(e.ingress.Annotations, ingressAnnotations)
-	for _, name := range slices.Sorted(maps.Keys(plainHTTPForbidden)) {
-		if e.ingress.Annotations[name] == plainHTTPForbidden[name] {
-			e.blocked.host = true
-			e.report(errorIn(e, ingressError, "UnsupportedAnnotation", "metadata.annotations["+name+"]",
-				"TLS is not supported by this version of Isoline, and %s forbids plain HTTP: the Ingress is not served", name))
-		}
-	}
 	e.paths = map[string][]ingressPath{}
 	if backend := e.ingress.Spec.DefaultBackend; backend != nil {
 		e.paths[catchAll] = append(e.paths[catchAll], ingressPath{
@@ -73,6 +52,7 @@ func (e *entry) readIngress() {
 		e.report(errorIn(e, ingressError, "NothingDefined", "spec", "the Ingress has neither rules nor a default backend"))
 	}
 	e.claims = slices.Sorted(maps.Keys(e.paths))
+	e.readIngressTLS()
 }
 
 func (e *entry) readRule(rule networkingv1.IngressRule, field string) {
@@ -148,16 +128,16 @@ func hostField(e *entry, host string) string {
 	return ""
 }
 
-// ingressRoutes offers what an Ingress wants to serve on the host.
-func (b *hostBuild) ingressRoutes(e *entry) {
+// ingressHost offers what an Ingress wants to serve on the host.
+func (b *hostBuild) ingressHost(e *entry, vhost *VirtualHost) {
+	secure := b.ingressTLS(e)
+	b.joinTLS(vhost, e, secure)
 	for _, p := range e.paths[b.host] {
 		a := actionReader{reader: b.reader, settings: b.settings, owner: e, field: p.field}
 		action, state := a.backend(p.backend, p.fallback)
-		if e.blocked.host {
-			state = withheld
-		}
 		b.offer(b.settle(candidate{
 			match: p.match, owner: e, chain: []manifest.Key{e.key()}, field: p.field,
+			plain: ingressPlain(e), plainOnly: secure == nil,
 			fallback: p.fallback, action: action, problems: a.problems,
 		}, state))
 	}

@@ -52,7 +52,7 @@ type Route struct {
 	// Chain runs from the root to Owner, one object for every include.
 	Chain  []manifest.Key `json:"chain"`
 	Action Action         `json:"action"`
-	// Plain says what becomes of it on plain HTTP where the host has TLS.
+	// Plain says what becomes of it on plain HTTP.
 	Plain PlainHTTP `json:"plain,omitempty"`
 	// PlainOnly keeps it from the HTTPS listener.
 	PlainOnly bool `json:"plainOnly,omitempty"`

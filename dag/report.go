@@ -97,6 +97,9 @@ func (g *Graph) HostReports() []HostReport {
 
 func stateOf(v *VirtualHost) HostState {
 	state := Rejected
+	if v.TCP != nil {
+		state = Serving
+	}
 	for _, r := range v.Routes {
 		switch {
 		case r.LastGood:

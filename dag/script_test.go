@@ -99,11 +99,15 @@ func (r *scriptRun) options(data []byte) {
 		WatchNamespaces []string `json:"watchNamespaces"`
 		IngressClasses  []string `json:"ingressClasses"`
 		Owners          owners   `json:"owners"`
+		Settings        Settings `json:"settings"`
 	}
 	if err := yaml.UnmarshalStrict(data, &o); err != nil {
 		r.t.Fatal(err)
 	}
-	r.opts = Options{RootNamespaces: o.RootNamespaces, WatchNamespaces: o.WatchNamespaces, IngressClasses: o.IngressClasses}
+	r.opts = Options{
+		RootNamespaces: o.RootNamespaces, WatchNamespaces: o.WatchNamespaces, IngressClasses: o.IngressClasses,
+		Settings: o.Settings,
+	}
 	if o.Owners != nil {
 		r.opts.Policy = o.Owners
 	}
@@ -195,10 +199,10 @@ func readFile(t *testing.T, name string, data []byte) []Change {
 	}
 	line := 1
 	var out []Change
-	for _, doc := range bytes.SplitAfter(data, []byte("---\n")) {
+	for _, doc := range bytes.SplitAfter(data, []byte("\n---\n")) {
 		start := line
 		line += bytes.Count(doc, []byte("\n"))
-		if doc = bytes.TrimSuffix(doc, []byte("---\n")); len(bytes.TrimSpace(doc)) == 0 {
+		if doc = bytes.TrimSuffix(doc, []byte("\n---\n")); len(bytes.TrimSpace(doc)) == 0 {
 			continue
 		}
 		object, problems := manifest.Decode(doc, team, problem.Origin{Path: name, Line: start}, "")
@@ -236,6 +240,7 @@ func printGraph(b *strings.Builder, g *Graph) {
 			j, _ := json.Marshal(v.Policy)
 			fmt.Fprintf(b, "  policy%s\n", j)
 		}
+		printTLS(b, v)
 		for _, r := range v.Routes {
 			printRoute(b, r)
 		}
@@ -258,12 +263,43 @@ func printGraph(b *strings.Builder, g *Graph) {
 	}
 }
 
+func printTLS(b *strings.Builder, v *VirtualHost) {
+	if v.TLS == nil {
+		return
+	}
+	fmt.Fprintf(b, "  tls of %s", v.TLS.Owner)
+	if v.TLS.Passthrough {
+		b.WriteString(" passthrough")
+	} else {
+		fmt.Fprintf(b, " %s", v.TLS.Certificate)
+	}
+	if n := v.TLS.Versions; n.Minimum != "" || n.Maximum != "" {
+		fmt.Fprintf(b, " %s-%s", n.Minimum, n.Maximum)
+	}
+	if c := v.TLS.Client; c != nil {
+		fmt.Fprintf(b, " client ca:%t crl:%t skip:%t optional:%t", c.CA != "", c.CRL != "", c.SkipVerify, c.Optional)
+	}
+	if !v.TLS.Fallback.IsZero() {
+		fmt.Fprintf(b, " fallback %s", v.TLS.Fallback)
+	}
+	b.WriteByte('\n')
+	if v.TCP != nil {
+		fmt.Fprintf(b, "  tcp %s\n", actionText(Action{Clusters: v.TCP.Clusters}))
+	}
+}
+
 func printRoute(b *strings.Builder, r Route) {
 	names := make([]string, len(r.Chain))
 	for i, key := range r.Chain {
 		names[i] = key.Namespace + "/" + key.Name
 	}
 	fmt.Fprintf(b, "  %s => %s", r.Match.Key(), actionText(r.Action))
+	if r.Plain != PlainServe {
+		fmt.Fprintf(b, " PLAIN-%s", strings.ToUpper(string(r.Plain)))
+	}
+	if r.PlainOnly {
+		b.WriteString(" PLAINONLY")
+	}
 	if r.LastGood {
 		b.WriteString(" LASTGOOD")
 	}
@@ -315,7 +351,8 @@ func actionText(a Action) string {
 	return strings.Join(parts, " ")
 }
 
-// printRequest takes "GET host/path [header: value], ...".
+// printRequest takes "GET host/path [header: value], ...", the host perhaps
+// behind "https:".
 func printRequest(b *strings.Builder, g *Graph, line string) {
 	method, rest, _ := strings.Cut(line, " ")
 	target, headers, _ := strings.Cut(rest, " ")
@@ -326,9 +363,14 @@ func printRequest(b *strings.Builder, g *Graph, line string) {
 			r.Headers[name] = append(r.Headers[name], value)
 		}
 	}
+	r.Host, r.TLS = strings.CutPrefix(r.Host, "https:")
 	f := g.Lookup(r)
 	fmt.Fprintf(b, "%s -> ", line)
-	if f.Matched {
+	if f.TCP != nil {
+		fmt.Fprintf(b, "%s tcp %s", f.Host, actionText(Action{Clusters: f.TCP.Clusters}))
+	} else if f.Matched && f.Route.Plain != PlainServe && !r.TLS {
+		fmt.Fprintf(b, "%s %s => %d", f.Host, f.Route.Match.Key(), f.Status)
+	} else if f.Matched {
 		fmt.Fprintf(b, "%s %s => %s", f.Host, f.Route.Match.Key(), actionText(f.Route.Action))
 	} else {
 		fmt.Fprintf(b, "%s %d", f.Host, f.Status)

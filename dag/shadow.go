@@ -38,7 +38,9 @@ func (b *hostBuild) reportUnreachable(routes []Route) {
 				b.report(unreachable(offers[0], b.host, by))
 			}
 		}
-		s.add(i)
+		if !r.PlainOnly { // over HTTPS it takes nothing
+			s.add(i)
+		}
 	}
 }
 

@@ -40,8 +40,7 @@ type ClientValidator struct {
 	Forward *contourv1.ClientCertificateDetails `json:"forward,omitempty"`
 }
 
-// PlainHTTP is what the plain HTTP listener does with a route of a host that
-// has TLS.
+// PlainHTTP is what the plain HTTP listener does with a route.
 type PlainHTTP string
 
 const (

@@ -99,7 +99,7 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 			continue
 		}
 		named[route.Name] = true
-		routes = append(routes, plainRoute(route, vh, r))
+		routes = append(routes, plainRoute(route, r))
 		if !r.PlainOnly {
 			secure = append(secure, route)
 		}
@@ -145,8 +145,8 @@ func (h *hostResources) validate() error {
 }
 
 // plainRoute is a route as the plain HTTP listener serves it.
-func plainRoute(route *routev3.Route, vh *dag.VirtualHost, r *dag.Route) *routev3.Route {
-	if vh.TLS == nil || r.Plain == dag.PlainServe {
+func plainRoute(route *routev3.Route, r *dag.Route) *routev3.Route {
+	if r.Plain == dag.PlainServe {
 		return route
 	}
 	plain := &routev3.Route{Name: route.Name, Match: route.Match}
