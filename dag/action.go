@@ -9,7 +9,6 @@ import (
 
 	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
 
-	"isoline.dev/isoline/manifest"
 	"isoline.dev/isoline/problem"
 )
 
@@ -149,54 +148,21 @@ func (a *actionReader) forward(r *contourv1.Route, path Path) (Action, verdict) 
 		a.fail(contourv1.ConditionTypeRouteError, "HealthCheckPolicyInvalid", ".healthCheckPolicy", "%s", err)
 		return Action{}, broken
 	}
+	idle, ok := a.idleConnection(r.TimeoutPolicy)
+	if !ok {
+		return Action{}, broken
+	}
 	action := Action{Rewrite: rewrite}
+	use := upstreamUse{
+		check: check, balancer: readBalance(r.LoadBalancerPolicy).balancer, idle: idle,
+		typ: contourv1.ConditionTypeServiceError, prefix: "Spec.Routes unresolved service reference: ",
+	}
 	for i, s := range r.Services {
-		if w, ok := a.service(s, fmt.Sprintf(".services[%d]", i)); ok {
-			w.Cluster.HealthCheck = check
+		if w, ok := a.service(s, use, fmt.Sprintf(".services[%d]", i)); ok {
 			action.Clusters = append(action.Clusters, w)
 		}
 	}
 	return action, a.weigh(r.Services, action.Clusters)
-}
-
-// service is one upstream; what is wrong with it costs the route only this one.
-func (a *actionReader) service(s contourv1.Service, field string) (WeightedCluster, bool) {
-	if s.Port < 1 || s.Port > 65535 {
-		a.fail(contourv1.ConditionTypeServiceError, "ServicePortInvalid", field+".port",
-			"service %q: port must be in the range 1-65535", s.Name)
-		return WeightedCluster{}, false
-	}
-	if s.Weight < 0 || s.Weight > math.MaxUint32 {
-		a.fail(contourv1.ConditionTypeServiceError, "ServiceWeightInvalid", field+".weight",
-			"service %q: weight must be in the range 0-%d; it gets no requests", s.Name, uint32(math.MaxUint32))
-		return WeightedCluster{}, false
-	}
-	cluster, ok := a.cluster(s.Name, portRef{number: int32(s.Port)}, s.Protocol, field,
-		contourv1.ConditionTypeServiceError, "Spec.Routes unresolved service reference: ")
-	return WeightedCluster{Cluster: cluster, Weight: uint32(s.Weight)}, ok
-}
-
-// cluster finds the Service in the owner's namespace. A nil protocol is the
-// Service's own.
-func (a *actionReader) cluster(name string, ref portRef, protocol *string, field, typ, prefix string) (Cluster, bool) {
-	namespace := a.owner.key().Namespace
-	port, err := findService(a.reader, namespace, name, ref)
-	if err != nil {
-		a.fail(typ, "ServiceUnresolvedReference", field, "%s%s", prefix, err)
-		return Cluster{}, false
-	}
-	c := Cluster{Namespace: namespace, Service: name, Port: port.Port, PortName: port.Name}
-	if protocol != nil {
-		c.Protocol = *protocol
-	} else {
-		service := a.reader.object(manifest.Key{Kind: manifest.Service, Namespace: namespace, Name: name})
-		c.Protocol = portProtocol(service.service, port)
-	}
-	if c.Protocol != "" && c.Protocol != "h2c" {
-		a.fail(typ, "UnsupportedProtocol", field, "unsupported protocol: %s", c.Protocol)
-		return Cluster{}, false
-	}
-	return c, true
 }
 
 // rewrite picks the replacement for the merged prefix: the entry that names

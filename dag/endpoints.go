@@ -69,19 +69,41 @@ func (g *Graph) endpointsOf(name serviceName) *serviceEndpoints {
 		if !tcp(port) {
 			continue
 		}
-		key := EndpointsKey{Namespace: name.namespace, Service: name.name, PortName: port.Name}
-		addresses := []Address{}
-		for slice := range g.slices[name] {
-			addresses = append(addresses, readyAddresses(g.entries[slice].slice, port.Name)...)
+		s.add(EndpointsKey{Namespace: name.namespace, Service: name.name, PortName: port.Name}, g.addresses(name, port.Name, nil))
+	}
+	for key := range g.probed[name] {
+		port, err := findPort(e.service, "", portRef{number: key.HealthPort})
+		if err == nil && s.byPort[key.serving()] != nil {
+			s.add(key, g.addresses(name, key.PortName, &port.Name))
 		}
-		slices.SortFunc(addresses, Address.compare)
-		s.byPort[key] = &Endpoints{Key: key, Addresses: slices.Compact(addresses)}
 	}
 	return s
 }
 
+func (s *serviceEndpoints) add(key EndpointsKey, addresses []Address) {
+	slices.SortFunc(addresses, Address.compare)
+	s.byPort[key] = &Endpoints{Key: key, Addresses: slices.Compact(addresses)}
+}
+
+// addresses are the ready ones of a Service's port. With the name of a health
+// port each has that as well, where its EndpointSlice lists it.
+func (g *Graph) addresses(name serviceName, portName string, healthPort *string) []Address {
+	all := []Address{}
+	for key := range g.slices[name] {
+		slice := g.entries[key].slice
+		probed := []uint32{0}
+		if healthPort != nil {
+			probed = append(slicePorts(slice, *healthPort), 0)
+		}
+		for _, port := range slicePorts(slice, portName) {
+			all = append(all, readyAddresses(slice, port, probed[0])...)
+		}
+	}
+	return all
+}
+
 func (a Address) compare(o Address) int {
-	return cmp.Or(cmp.Compare(a.IP, o.IP), cmp.Compare(a.Port, o.Port))
+	return cmp.Or(cmp.Compare(a.IP, o.IP), cmp.Compare(a.Port, o.Port), cmp.Compare(a.HealthPort, o.HealthPort))
 }
 
 // check reports addresses that cannot be served.
@@ -101,26 +123,32 @@ func (s *serviceEndpoints) check(e *entry) {
 	}
 }
 
-// readyAddresses are the ready endpoints of a slice on the named port.
-// Readiness that is not known counts as ready, as Kubernetes defines it.
-func readyAddresses(slice *discoveryv1.EndpointSlice, portName string) []Address {
+// slicePorts are the numbers of a slice's TCP ports with the name.
+func slicePorts(slice *discoveryv1.EndpointSlice, name string) []uint32 {
+	var all []uint32
+	for _, port := range slice.Ports {
+		if deref(port.Name) == name && port.Port != nil && *port.Port >= 1 && *port.Port <= 65535 &&
+			(port.Protocol == nil || *port.Protocol == corev1.ProtocolTCP) {
+			all = append(all, uint32(*port.Port))
+		}
+	}
+	return all
+}
+
+// readyAddresses are the ready endpoints of a slice on a port. Readiness that
+// is not known counts as ready, as Kubernetes defines it.
+func readyAddresses(slice *discoveryv1.EndpointSlice, port, healthPort uint32) []Address {
 	if slice.AddressType == discoveryv1.AddressTypeFQDN {
 		return nil
 	}
 	var all []Address
-	for _, port := range slice.Ports {
-		if deref(port.Name) != portName || port.Port == nil || *port.Port < 1 || *port.Port > 65535 ||
-			port.Protocol != nil && *port.Protocol != corev1.ProtocolTCP {
+	for _, endpoint := range slice.Endpoints {
+		if endpoint.Conditions.Ready != nil && !*endpoint.Conditions.Ready {
 			continue
 		}
-		for _, endpoint := range slice.Endpoints {
-			if endpoint.Conditions.Ready != nil && !*endpoint.Conditions.Ready {
-				continue
-			}
-			for _, address := range endpoint.Addresses {
-				if ip, ok := readIP(address); ok {
-					all = append(all, Address{IP: ip, Port: uint32(*port.Port)})
-				}
+		for _, address := range endpoint.Addresses {
+			if ip, ok := readIP(address); ok {
+				all = append(all, Address{IP: ip, Port: port, HealthPort: healthPort})
 			}
 		}
 	}
@@ -134,6 +162,52 @@ func readIP(address string) (string, bool) {
 		return "", false
 	}
 	return ip.String(), true
+}
+
+// serving is the key of the same endpoints without a health port.
+func (k EndpointsKey) serving() EndpointsKey {
+	k.HealthPort = 0
+	return k
+}
+
+// probes are the endpoints with a health port of their own that a host uses.
+// Only these depend on routes: to have them for every two ports of every
+// Service would be their square.
+func (v *VirtualHost) probes(yield func(EndpointsKey)) {
+	if v == nil {
+		return
+	}
+	for _, r := range v.Routes {
+		for _, w := range r.Action.Clusters {
+			if w.Cluster.HealthPort != 0 && w.Cluster.ExternalName == "" {
+				yield(w.Cluster.EndpointsKey())
+			}
+		}
+	}
+}
+
+// countProbes enters that n hosts more use what v does, and marks the Services
+// for which that makes a difference.
+func (g *Graph) countProbes(v *VirtualHost, n int, d *dirty) {
+	v.probes(func(key EndpointsKey) {
+		name := serviceName{key.Namespace, key.Service}
+		counts := g.probed[name]
+		if counts == nil {
+			counts = map[EndpointsKey]int{}
+			g.probed[name] = counts
+		}
+		before := counts[key]
+		counts[key] += n
+		if (before == 0) != (counts[key] == 0) {
+			d.services[name] = struct{}{}
+		}
+		if counts[key] == 0 {
+			delete(counts, key)
+		}
+		if len(counts) == 0 {
+			delete(g.probed, name)
+		}
+	})
 }
 
 // Endpoints are those of every TCP port of every Service, sorted by key.

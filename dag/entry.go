@@ -25,6 +25,8 @@ type entry struct {
 	secret  *secretContent
 	// delegation lets other namespaces refer to Secrets of its own.
 	delegation *contourv1.TLSCertificateDelegation
+	// breakers are what a Service's annotations say.
+	breakers CircuitBreakers
 	// ignored: the object is of another ingress class, or outside the watched
 	// namespaces, and takes no part.
 	ignored bool
@@ -70,7 +72,7 @@ func newEntry(object *manifest.Object, opts Options) *entry {
 		}
 	case *corev1.Service:
 		e.service = v
-		e.readAnnotations(v.Annotations, serviceAnnotations)
+		e.readBreakers()
 	case *discoveryv1.EndpointSlice:
 		e.slice = v
 	case *corev1.Secret:
@@ -141,15 +143,6 @@ var hostPattern = regexp.MustCompile(`^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a
 // one with "*" for its first label.
 func validHost(host string) bool {
 	return len(host) <= 253 && hostPattern.MatchString(host)
-}
-
-// serviceAnnotations are those with a meaning that this version does not give.
-var serviceAnnotations = []string{
-	"projectcontour.io/max-connections",
-	"projectcontour.io/max-pending-requests",
-	"projectcontour.io/max-requests",
-	"projectcontour.io/max-retries",
-	"projectcontour.io/per-host-max-connections",
 }
 
 // readAnnotations warns of annotations that have no effect.

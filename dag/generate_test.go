@@ -125,7 +125,8 @@ func drawRoute(t *rapid.T) contourv1.Route {
 	for range few(t, 2) {
 		r.Services = append(r.Services, contourv1.Service{
 			Name: "s" + strconv.Itoa(few(t, 2)), Port: oneOf(t, 80, 80, 80, 81, 0), Weight: int64(few(t, 2)),
-			Protocol: maybe(t, rapid.SampledFrom([]string{"h2c", "h2c", "tls"})),
+			Protocol:   maybe(t, rapid.SampledFrom([]string{"h2c", "h2c", "tls"})),
+			HealthPort: oneOf(t, 0, 0, 80, 81),
 		})
 	}
 	switch few(t, 14) {
@@ -142,7 +143,7 @@ func drawRoute(t *rapid.T) contourv1.Route {
 		r.IPAllowFilterPolicy = drawIPFilter(t)
 		r.RateLimitPolicy = maybe(t, rapid.Custom(drawRateLimits))
 	case 7:
-		r.HealthCheckPolicy = &contourv1.HTTPHealthCheckPolicy{Path: oneOf(t, "/", "")}
+		r.HealthCheckPolicy = &contourv1.HTTPHealthCheckPolicy{Path: oneOf(t, "/", "/", "/", "")}
 	case 8:
 		r.TimeoutPolicy = &contourv1.TimeoutPolicy{Response: oneOf(t, "1s", "infinity", "0s", "soon"), Idle: oneOf(t, "", "1s", "-1s")}
 	case 9:
@@ -181,6 +182,17 @@ func drawHostPolicy(t *rapid.T, v *contourv1.VirtualHost) {
 	case 2:
 		v.CORSPolicy = &contourv1.CORSPolicy{AllowOrigin: []string{oneOf(t, "*", "[")}, AllowMethods: []contourv1.CORSHeaderValue{"GET"}}
 	}
+}
+
+func drawLoadBalancer(t *rapid.T) contourv1.LoadBalancerPolicy {
+	p := contourv1.LoadBalancerPolicy{Strategy: oneOf(t, "", "Random", "Cookie", "RequestHash", "RequestHash", "Odd")}
+	for range few(t, 2) {
+		p.RequestHashPolicies = append(p.RequestHashPolicies, contourv1.RequestHashPolicy{
+			HashSourceIP:      rapid.Bool().Draw(t, "source"),
+			HeaderHashOptions: maybe(t, rapid.Just(contourv1.HeaderHashOptions{HeaderName: "X"})),
+		})
+	}
+	return p
 }
 
 func drawIngress(t *rapid.T) networkingv1.IngressSpec {
@@ -222,10 +234,10 @@ func drawBackend(t *rapid.T) networkingv1.IngressBackend {
 }
 
 func drawService(t *rapid.T) corev1.ServiceSpec {
-	s := corev1.ServiceSpec{Type: oneOf(t, corev1.ServiceTypeClusterIP, corev1.ServiceTypeClusterIP, corev1.ServiceTypeClusterIP, corev1.ServiceTypeExternalName)}
+	s := corev1.ServiceSpec{ExternalName: oneOf(t, "x.example", "localhost"), Type: oneOf(t, corev1.ServiceTypeClusterIP, corev1.ServiceTypeClusterIP, corev1.ServiceTypeClusterIP, corev1.ServiceTypeExternalName)}
 	for i := range few(t, 2) {
 		s.Ports = append(s.Ports, corev1.ServicePort{
-			Name: oneOf(t, "", "http"), Port: int32(80 + i), Protocol: oneOf(t, corev1.Protocol(""), corev1.ProtocolTCP, corev1.ProtocolTCP, corev1.ProtocolUDP),
+			Name: oneOf(t, "", "http", "health"), Port: int32(80 + i), Protocol: oneOf(t, corev1.Protocol(""), corev1.ProtocolTCP, corev1.ProtocolTCP, corev1.ProtocolUDP),
 			AppProtocol: maybe(t, rapid.SampledFrom([]string{"http", "kubernetes.io/h2c", "https"})),
 		})
 	}
@@ -236,7 +248,7 @@ func drawSlice(t *rapid.T, meta metav1.ObjectMeta) *discoveryv1.EndpointSlice {
 	s := &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: oneOf(t, discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeFQDN)}
 	for range few(t, 2) {
 		s.Ports = append(s.Ports, discoveryv1.EndpointPort{
-			Name: maybe(t, rapid.SampledFrom([]string{"", "http"})), Port: maybe(t, rapid.Int32Range(0, 3)),
+			Name: maybe(t, rapid.SampledFrom([]string{"", "http", "health"})), Port: maybe(t, rapid.Int32Range(0, 3)),
 		})
 	}
 	for range few(t, 3) {
@@ -253,6 +265,7 @@ func drawOptions(t *rapid.T) Options {
 	if few(t, 2) == 0 {
 		o.RootNamespaces = []string{"a"}
 	}
+	o.Settings.ExternalNames = rapid.Bool().Draw(t, "external names")
 	if few(t, 2) == 0 {
 		o.Policy = owners{"x.test": oneOf(t, "red", "blue")}
 	}

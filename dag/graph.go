@@ -106,6 +106,8 @@ type Graph struct {
 	delegations map[string]map[manifest.Key]struct{}
 	slices      map[serviceName]map[manifest.Key]struct{}
 	served      map[serviceName]*serviceEndpoints
+	// probed counts the uses of endpoints with a health port of their own.
+	probed map[serviceName]map[EndpointsKey]int
 	// memory is what New was given of hosts that nobody has claimed since.
 	memory map[string]*VirtualHost
 	// fault is called before a unit is built; tests make it panic.
@@ -132,6 +134,7 @@ func New(opts Options, memory map[string]*VirtualHost) *Graph {
 		served:      map[serviceName]*serviceEndpoints{},
 		memory:      withoutNil(memory),
 		delegations: map[string]map[manifest.Key]struct{}{},
+		probed:      map[serviceName]map[EndpointsKey]int{},
 	}
 }
 
@@ -159,7 +162,7 @@ func (g *Graph) Update(changes []Change) Delta {
 	}
 	for _, host := range g.affected(dirty) {
 		delta.Work.Units++
-		g.rebuild(host, &delta)
+		g.rebuild(host, &delta, dirty)
 	}
 	for _, name := range slices.SortedFunc(maps.Keys(dirty.services), serviceName.compare) {
 		delta.Work.Services++

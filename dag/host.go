@@ -277,11 +277,9 @@ func (b *hostBuild) lastGood(c candidate) (Action, bool) {
 		if w.Cluster.Namespace != c.owner.key().Namespace {
 			return Action{}, false
 		}
-		now, err := findService(b.reader, w.Cluster.Namespace, w.Cluster.Service, portRef{number: w.Cluster.Port})
-		if err != nil {
+		if b.refresh(&w.Cluster) != nil {
 			return Action{}, false
 		}
-		w.Cluster.PortName = now.Name
 	}
 	return action, true
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"strconv"
 	"strings"
+	"time"
 
 	"isoline.dev/isoline/manifest"
 )
@@ -259,15 +260,31 @@ type Cluster struct {
 	// under which EndpointSlices list it (it may be empty).
 	Port     int32  `json:"port"`
 	PortName string `json:"portName,omitempty"`
-	// Protocol is "" for HTTP/1.1 or "h2c".
+	// ExternalName, if set, is the DNS name or IP address under which the one
+	// endpoint is found, at Port: there are no Endpoints.
+	ExternalName string `json:"externalName,omitempty"`
+	// DNSLookupFamily is that of Settings, for an ExternalName.
+	DNSLookupFamily string `json:"dnsLookupFamily,omitempty"`
+	// Protocol is one of the constants.
 	Protocol string `json:"protocol,omitempty"`
-	// HealthCheck, if set, makes Envoy probe every endpoint.
-	HealthCheck *HealthCheck `json:"healthCheck,omitempty"`
+	// HealthCheck or TCPHealthCheck, if set, makes Envoy probe every endpoint.
+	HealthCheck    *HealthCheck    `json:"healthCheck,omitempty"`
+	TCPHealthCheck *TCPHealthCheck `json:"tcpHealthCheck,omitempty"`
+	// HealthPort is the number of the Service's port that is probed instead of
+	// Port; 0 for Port.
+	HealthPort      int32            `json:"healthPort,omitempty"`
+	LoadBalancer    LoadBalancer     `json:"loadBalancer,omitempty"`
+	SlowStart       *SlowStart       `json:"slowStart,omitempty"`
+	CircuitBreakers *CircuitBreakers `json:"circuitBreakers,omitempty"`
+	// ConnectTimeout bounds a TCP handshake; 0 is the default.
+	ConnectTimeout time.Duration `json:"connectTimeout,omitempty"`
+	// IdleTimeout closes connections without requests; 0 is Envoy's hour.
+	IdleTimeout Timeout `json:"idleTimeout,omitempty"`
 }
 
 // EndpointsKey is where the cluster's endpoints are found.
 func (c Cluster) EndpointsKey() EndpointsKey {
-	return EndpointsKey{Namespace: c.Namespace, Service: c.Service, PortName: c.PortName}
+	return EndpointsKey{Namespace: c.Namespace, Service: c.Service, PortName: c.PortName, HealthPort: c.HealthPort}
 }
 
 // HealthCheck is an active HTTP health check. All fields are set.
@@ -292,14 +309,20 @@ type EndpointsKey struct {
 	Namespace string `json:"namespace"`
 	Service   string `json:"service"`
 	PortName  string `json:"portName,omitempty"`
+	// HealthPort is the number of the Service's port that is probed; 0 for the
+	// port itself.
+	HealthPort int32 `json:"healthPort,omitempty"`
 }
 
-// String is "namespace/service/portName", without the last part where the
-// port has no name. It is the name of the endpoints in Envoy.
+// String is "namespace/service/portName:healthPort", without the parts that
+// are not set. It is the name of the endpoints in Envoy.
 func (k EndpointsKey) String() string {
 	s := k.Namespace + "/" + k.Service
 	if k.PortName != "" {
 		s += "/" + k.PortName
+	}
+	if k.HealthPort != 0 {
+		s += ":" + strconv.Itoa(int(k.HealthPort))
 	}
 	return s
 }
@@ -315,6 +338,8 @@ type Endpoints struct {
 type Address struct {
 	IP   string
 	Port uint32
+	// HealthPort is the port that is probed; 0 for Port.
+	HealthPort uint32
 }
 
 func compareBool(a, b bool) int {
@@ -334,5 +359,6 @@ func (k EndpointsKey) Compare(o EndpointsKey) int {
 		cmp.Compare(k.Namespace, o.Namespace),
 		cmp.Compare(k.Service, o.Service),
 		cmp.Compare(k.PortName, o.PortName),
+		cmp.Compare(k.HealthPort, o.HealthPort),
 	)
 }

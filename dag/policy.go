@@ -21,6 +21,8 @@ type RoutePolicy struct {
 	IPFilter        *IPFilter        `json:"ipFilter,omitempty"`
 	LocalRateLimit  *LocalRateLimit  `json:"localRateLimit,omitempty"`
 	GlobalRateLimit *GlobalRateLimit `json:"globalRateLimit,omitempty"`
+	// Hash is what clusters that balance by hash go by.
+	Hash []Hash `json:"hash,omitempty"`
 }
 
 // HostPolicy is what holds for all routes of a host that do not say otherwise.
@@ -50,6 +52,7 @@ func (a *actionReader) policy(r *contourv1.Route) (*RoutePolicy, bool) {
 		read(good)
 		p.InternalRedirect, good = a.internalRedirect(r.InternalRedirectPolicy)
 		read(good)
+		p.Hash = a.hashes(r.LoadBalancerPolicy)
 	}
 	p.IPFilter = a.routeIPFilter(r)
 	p.LocalRateLimit, p.GlobalRateLimit = a.routeRateLimits(r.RateLimitPolicy)

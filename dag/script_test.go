@@ -249,6 +249,9 @@ func printGraph(b *strings.Builder, g *Graph) {
 		fmt.Fprintf(b, "endpoints %s:", e.Key)
 		for _, a := range e.Addresses {
 			fmt.Fprintf(b, " %s|%d", a.IP, a.Port)
+			if a.HealthPort != 0 {
+				fmt.Fprintf(b, "(%d)", a.HealthPort)
+			}
 		}
 		b.WriteByte('\n')
 	}
@@ -327,6 +330,7 @@ func actionText(a Action) string {
 			s += fmt.Sprintf("{check %s%s %ds/%ds %d/%d %v}", h.Host, h.Path, h.IntervalSeconds, h.TimeoutSeconds,
 				h.UnhealthyThreshold, h.HealthyThreshold, h.ExpectedStatuses)
 		}
+		s += upstreamText(c)
 		parts = append(parts, s)
 	}
 	if a.Redirect != nil {
@@ -349,6 +353,22 @@ func actionText(a Action) string {
 		parts = append(parts, "policy"+string(j))
 	}
 	return strings.Join(parts, " ")
+}
+
+// upstreamText is what else a cluster has: its fields in the memory.
+func upstreamText(c Cluster) string {
+	c.Protocol, c.PortName, c.HealthCheck = "", "", nil
+	j, _ := json.Marshal(c)
+	var fields map[string]any
+	_ = json.Unmarshal(j, &fields)
+	for _, shown := range []string{"namespace", "service", "port"} {
+		delete(fields, shown)
+	}
+	if len(fields) == 0 {
+		return ""
+	}
+	j, _ = json.Marshal(fields)
+	return string(j)
 }
 
 // printRequest takes "GET host/path [header: value], ...", the host perhaps

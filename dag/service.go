@@ -32,7 +32,9 @@ func findService(r *reader, namespace, name string, port portRef) (corev1.Servic
 	case e == nil || e.service == nil:
 		return corev1.ServicePort{}, fmt.Errorf("service %q not found", namespace+"/"+name)
 	case e.service.Spec.Type == corev1.ServiceTypeExternalName:
-		return corev1.ServicePort{}, fmt.Errorf("%s/%s is an ExternalName service, these are not currently enabled", namespace, name)
+		if err := checkExternal(e.service, namespace+"/"+name, r.graph.opts.Settings.ExternalNames); err != nil {
+			return corev1.ServicePort{}, err
+		}
 	}
 	return findPort(e.service, namespace+"/"+name, port)
 }

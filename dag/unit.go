@@ -27,8 +27,9 @@ type output struct {
 	reached []Inclusion
 }
 
-// rebuild builds one host again and enters what changed into the delta.
-func (g *Graph) rebuild(host string, delta *Delta) {
+// rebuild builds one host again and enters what changed into the delta, and
+// what it changes for endpoints into d.
+func (g *Graph) rebuild(host string, delta *Delta, d *dirty) {
 	old := g.units[host]
 	previous := g.memory[host]
 	if old != nil {
@@ -37,6 +38,10 @@ func (g *Graph) rebuild(host string, delta *Delta) {
 	r := &reader{graph: g, read: map[manifest.Key]struct{}{}}
 	out := g.build(host, r, previous)
 	delta.Work.Reads += r.count
+	g.countProbes(out.vhost, 1, d)
+	if old != nil {
+		g.countProbes(old.vhost, -1, d)
+	}
 	g.replace(host, old, out, r.read)
 	if out.vhost != nil {
 		delete(g.memory, host)

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -19,9 +20,7 @@ import (
 )
 
 const (
-	// protocolH2C makes a cluster speak HTTP/2 without TLS.
-	protocolH2C = "h2c"
-	// connectTimeout bounds the TCP handshake with an endpoint.
+	// connectTimeout bounds the TCP handshake with an endpoint where nothing else does.
 	connectTimeout = 2 * time.Second
 	// bufferLimit bounds what Envoy holds of one connection, on either side,
 	// before it stops reading: the value of Envoy's guide for the edge.
@@ -31,7 +30,8 @@ const (
 // upstream is a cluster in Envoy's words.
 type upstream struct {
 	config *clusterv3.Cluster
-	// endpoints is the name under which its endpoints are sent.
+	// endpoints is the name under which its endpoints are sent; empty where
+	// they are not ours.
 	endpoints string
 }
 
@@ -43,7 +43,7 @@ func (u upstream) activeHealthCheck() bool { return len(u.config.HealthChecks) >
 func upstreamOf(c *dag.Cluster) upstream {
 	config := clusterConfig(c)
 	config.Name = fmt.Sprintf("%s/%s/%d/%s", c.Namespace, c.Service, c.Port, contentHash(config))
-	return upstream{config: config, endpoints: config.EdsClusterConfig.ServiceName}
+	return upstream{config: config, endpoints: config.GetEdsClusterConfig().GetServiceName()}
 }
 
 // contentHash is ten hexadecimal digits over the whole of m. It panics where m
@@ -61,28 +61,21 @@ func contentHash(m proto.Message) string {
 func clusterConfig(c *dag.Cluster) *clusterv3.Cluster {
 	config := &clusterv3.Cluster{
 		// Statistics go by Service port, whatever the configuration's hash.
-		AltStatName:          fmt.Sprintf("%s_%s_%d", c.Namespace, c.Service, c.Port),
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
-		EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{
-			EdsConfig:   overADS(),
-			ServiceName: c.EndpointsKey().String(),
-		},
-		LbPolicy:                      clusterv3.Cluster_ROUND_ROBIN,
-		ConnectTimeout:                durationpb.New(connectTimeout),
+		AltStatName:                   fmt.Sprintf("%s_%s_%d", c.Namespace, c.Service, c.Port),
+		ConnectTimeout:                durationpb.New(cmp.Or(c.ConnectTimeout, connectTimeout)),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{
 			// Never send requests to endpoints that are known to fail.
 			HealthyPanicThreshold: &typev3.Percent{Value: 0},
 		},
+		CircuitBreakers: circuitBreakers(c.CircuitBreakers),
+		HealthChecks:    healthChecks(c),
 		// An endpoint that is withdrawn is gone, even if it still answers probes.
 		IgnoreHealthOnHostRemoval: true,
 	}
-	if c.Protocol == protocolH2C {
-		config.TypedExtensionProtocolOptions = httpOptionsOf(http2Upstream())
-	}
-	if c.HealthCheck != nil {
-		config.HealthChecks = []*corev3.HealthCheck{healthCheck(c)}
-	}
+	setEndpoints(config, c)
+	setBalancer(config, c)
+	setHTTP(config, c)
 	return config
 }
 
@@ -100,32 +93,6 @@ func http2Upstream() *httpv3.HttpProtocolOptions {
 
 func httpOptionsOf(o *httpv3.HttpProtocolOptions) map[string]*anypb.Any {
 	return map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": mustAny(o)}
-}
-
-// healthCheck probes from the first moment at the interval that is asked for.
-// Envoy's own interval for clusters without traffic is a minute, and a canary
-// or the idle side of a cutover has no traffic.
-func healthCheck(c *dag.Cluster) *corev3.HealthCheck {
-	h := c.HealthCheck
-	check := &corev3.HealthCheck_HttpHealthCheck{Host: h.Host, Path: h.Path}
-	if c.Protocol == protocolH2C {
-		check.CodecClientType = typev3.CodecClientType_HTTP2
-	}
-	for _, s := range h.ExpectedStatuses {
-		check.ExpectedStatuses = append(check.ExpectedStatuses, &typev3.Int64Range{Start: s.Start, End: s.End})
-	}
-	interval := durationpb.New(time.Duration(h.IntervalSeconds) * time.Second)
-	return &corev3.HealthCheck{
-		Timeout:            durationpb.New(time.Duration(h.TimeoutSeconds) * time.Second),
-		Interval:           interval,
-		NoTrafficInterval:  interval,
-		UnhealthyThreshold: wrapperspb.UInt32(h.UnhealthyThreshold),
-		HealthyThreshold:   wrapperspb.UInt32(h.HealthyThreshold),
-		// Spreads the probes of many Envoys and endpoints without delaying the
-		// first ones, which a cluster waits for before it is used.
-		IntervalJitterPercent: 10,
-		HealthChecker:         &corev3.HealthCheck_HttpHealthCheck_{HttpHealthCheck: check},
-	}
 }
 
 // overADS is the config source of everything that Isoline serves.

@@ -37,20 +37,18 @@ func TranslateEndpoints(e *dag.Endpoints) (*Resource, []problem.Problem) {
 func loadAssignment(e *dag.Endpoints) (*endpointv3.ClusterLoadAssignment, error) {
 	addresses := slices.Clone(e.Addresses)
 	slices.SortFunc(addresses, func(a, b dag.Address) int {
-		return cmp.Or(cmp.Compare(a.IP, b.IP), cmp.Compare(a.Port, b.Port))
+		return cmp.Or(cmp.Compare(a.IP, b.IP), cmp.Compare(a.Port, b.Port), cmp.Compare(a.HealthPort, b.HealthPort))
 	})
 	addresses = slices.Compact(addresses)
 	cla := &endpointv3.ClusterLoadAssignment{ClusterName: e.Key.String()}
 	var all []*endpointv3.LbEndpoint
 	for _, a := range addresses {
-		if why := checkAddress(a.IP, a.Port); why != "" {
-			return nil, fmt.Errorf("endpoints %s: %s", e.Key, why)
+		for _, port := range []uint32{a.Port, cmp.Or(a.HealthPort, a.Port)} {
+			if why := checkAddress(a.IP, port); why != "" {
+				return nil, fmt.Errorf("endpoints %s: %s", e.Key, why)
+			}
 		}
-		all = append(all, &endpointv3.LbEndpoint{
-			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
-				Endpoint: &endpointv3.Endpoint{Address: socketAddress(a.IP, a.Port)},
-			},
-		})
+		all = append(all, lbEndpoint(a.IP, a.Port, a.HealthPort))
 	}
 	if len(all) > 0 {
 		cla.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: all}}

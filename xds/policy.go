@@ -17,6 +17,7 @@ func setPolicy(route *routev3.Route, p *dag.RoutePolicy) {
 	}
 	if action := route.GetRoute(); action != nil {
 		setTimeouts(action, p.Timeouts)
+		action.HashPolicy = hashPolicies(p.Hash)
 		if p.Retry != nil {
 			action.RetryPolicy = retryPolicy(p.Retry)
 		}
@@ -48,6 +49,9 @@ func checkPolicy(p *dag.RoutePolicy) []string {
 	why := []string{
 		checkTimeout("response timeout", p.Timeouts.Response),
 		checkTimeout("idle timeout", p.Timeouts.Idle),
+	}
+	for _, h := range p.Hash {
+		why = append(why, checkHash(h))
 	}
 	if p.Retry != nil {
 		why = append(why, checkRetry(p.Retry))

@@ -203,6 +203,7 @@ func anyPolicy(r *rapid.T) *dag.RoutePolicy {
 	p := &dag.RoutePolicy{
 		Timeouts:         dag.Timeouts{Response: anyTimeout(r, "response timeout"), Idle: anyTimeout(r, "idle timeout")},
 		Retry:            anyRetry(r),
+		Hash:             rapid.SliceOfN(rapid.Custom(anyHash), 0, 2).Draw(r, "hash"),
 		Websockets:       rapid.Bool().Draw(r, "websockets"),
 		InternalRedirect: anyInternalRedirect(r),
 	}
@@ -260,5 +261,6 @@ func anyCluster(r *rapid.T) dag.WeightedCluster {
 			}), 0, 2).Draw(r, "statuses"),
 		}
 	}
+	anyUpstream(r, &c)
 	return dag.WeightedCluster{Cluster: c, Weight: mostly(r, "weight", []uint32{0, 1, 5, 100}, []uint32{1 << 31, 1<<32 - 1})}
 }

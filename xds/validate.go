@@ -221,10 +221,10 @@ func checkCluster(c *dag.Cluster) string {
 		why = "its port is not between 1 and 65535"
 	case c.PortName != "" && !dnsLabel.MatchString(c.PortName):
 		why = "its port's name is not a DNS label"
-	case c.Protocol != "" && c.Protocol != protocolH2C:
-		why = fmt.Sprintf("its protocol %.32q is neither empty nor %q", c.Protocol, protocolH2C)
-	case c.HealthCheck != nil:
-		why = checkHealthCheck(c.HealthCheck)
+	case c.Protocol != dag.ProtocolHTTP1 && c.Protocol != dag.ProtocolH2C:
+		why = fmt.Sprintf("its protocol %.32q is unknown", c.Protocol)
+	default:
+		why = checkUpstream(c)
 	}
 	if why != "" {
 		return fmt.Sprintf("service %.64q port %d: %s", c.Namespace+"/"+c.Service, c.Port, why)
@@ -241,17 +241,23 @@ func checkHealthCheck(h *dag.HealthCheck) string {
 		return fmt.Sprintf("health check: path %.200q does not start with a slash, or has a space, a control character or a byte outside ASCII", h.Path)
 	case h.Host == "" || !visible(h.Host):
 		return fmt.Sprintf("health check: %.200q is not a host", h.Host)
-	case h.IntervalSeconds < 1 || h.IntervalSeconds > longestSeconds:
-		return fmt.Sprintf("health check: an interval of %d s is not between 1 s and a year", h.IntervalSeconds)
-	case h.TimeoutSeconds < 1 || h.TimeoutSeconds > longestSeconds:
-		return fmt.Sprintf("health check: a timeout of %d s is not between 1 s and a year", h.TimeoutSeconds)
-	case h.HealthyThreshold < 1 || h.UnhealthyThreshold < 1:
-		return "health check: both thresholds must be at least 1"
 	}
 	for _, s := range h.ExpectedStatuses {
 		if s.Start < 100 || s.End > 600 || s.Start >= s.End {
 			return fmt.Sprintf("health check: the statuses from %d to below %d are not a range between 100 and 600", s.Start, s.End)
 		}
+	}
+	return checkProbes(h.IntervalSeconds, h.TimeoutSeconds, h.HealthyThreshold, h.UnhealthyThreshold)
+}
+
+func checkProbes(interval, timeout int64, healthy, unhealthy uint32) string {
+	switch {
+	case interval < 1 || interval > longestSeconds:
+		return fmt.Sprintf("health check: an interval of %d s is not between 1 s and a year", interval)
+	case timeout < 1 || timeout > longestSeconds:
+		return fmt.Sprintf("health check: a timeout of %d s is not between 1 s and a year", timeout)
+	case healthy < 1 || unhealthy < 1:
+		return "health check: both thresholds must be at least 1"
 	}
 	return ""
 }
