@@ -128,7 +128,9 @@ func TestASessionIsSettledWhenNothingMoreIsToBeSent(t *testing.T) {
 					t.Errorf("%s: settled, and then more is sent", what)
 				}
 			}
-			settled = s.session.settled()
+			if settled = s.session.settled(); settled && len(s.toEnvoy) > 0 {
+				t.Errorf("%s: settled, and the Envoy has not read all", what)
+			}
 		}
 		if !s.session.settled() {
 			t.Errorf("%s: not settled in the end", what)
