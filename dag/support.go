@@ -1,7 +1,6 @@
 package dag
 
 import (
-	"maps"
 	"slices"
 
 	"isoline.dev/isoline/manifest"
@@ -21,12 +20,13 @@ type Support struct {
 // reported as a problem when it is set is not part of the routing API.
 func Supported() []Support {
 	class := []string{"kubernetes.io/ingress.class", "projectcontour.io/ingress.class"}
-	forbidding := slices.Sorted(maps.Keys(plainHTTPForbidden))
 	return []Support{
 		{Kind: manifest.HTTPProxy, Fields: slices.Clone(proxyFields.supported), Annotations: append(class, includedBy)},
 		{Kind: manifest.TLSCertificateDelegation, Fields: []string{"spec.delegations"}},
 		{Kind: manifest.ExtensionService},
 		annotated(manifest.Ingress, slices.Clone(ingressFields.supported), append([]string{
+			"ingress.kubernetes.io/force-ssl-redirect",
+			"kubernetes.io/ingress.allow-http",
 			"projectcontour.io/num-retries",
 			"projectcontour.io/per-try-timeout",
 			"projectcontour.io/request-timeout",
@@ -36,7 +36,7 @@ func Supported() []Support {
 			"projectcontour.io/tls-maximum-protocol-version",
 			"projectcontour.io/tls-minimum-protocol-version",
 			"projectcontour.io/websocket-routes",
-		}, append(class, forbidding...)...), append(forbidding, ingressAnnotations...)),
+		}, class...), ingressAnnotations),
 		annotated(manifest.Service, nil, []string{
 			"projectcontour.io/max-connections",
 			"projectcontour.io/max-pending-requests",
@@ -46,7 +46,7 @@ func Supported() []Support {
 			"projectcontour.io/upstream-protocol.h2",
 			"projectcontour.io/upstream-protocol.h2c",
 			"projectcontour.io/upstream-protocol.tls",
-		}, serviceAnnotations),
+		}, nil),
 	}
 }
 
