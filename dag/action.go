@@ -70,9 +70,13 @@ func (a *actionReader) route(r *contourv1.Route, path Path) (Action, verdict) {
 	case r.DirectResponsePolicy != nil:
 		action, state = a.directResponse(r.DirectResponsePolicy)
 	default:
-		action, state = a.forward(r, path)
+		action, state = a.forward(r, path, policy)
+		if !a.routeCookies(r, &action) {
+			return Action{}, broken
+		}
 	}
 	action.Policy = policy
+	a.platformHeaders(&action)
 	return action, state
 }
 
@@ -138,7 +142,7 @@ func (a *actionReader) directResponse(p *contourv1.HTTPDirectResponsePolicy) (Ac
 	return Action{DirectResponse: &DirectResponse{StatusCode: uint32(p.StatusCode), Body: p.Body}}, whole
 }
 
-func (a *actionReader) forward(r *contourv1.Route, path Path) (Action, verdict) {
+func (a *actionReader) forward(r *contourv1.Route, path Path, policy *RoutePolicy) (Action, verdict) {
 	rewrite, ok := a.rewrite(r.PathRewritePolicy, path)
 	if !ok {
 		return Action{}, broken
@@ -158,11 +162,30 @@ func (a *actionReader) forward(r *contourv1.Route, path Path) (Action, verdict) 
 		typ: contourv1.ConditionTypeServiceError, prefix: "Spec.Routes unresolved service reference: ",
 	}
 	for i, s := range r.Services {
-		if w, ok := a.service(s, use, fmt.Sprintf(".services[%d]", i)); ok {
+		field := fmt.Sprintf(".services[%d]", i)
+		if isMirror(s) {
+			a.mirror(s, use, field, &action)
+		} else if w, ok := a.treatedService(s, use, field, policy); ok {
 			action.Clusters = append(action.Clusters, w)
 		}
 	}
-	return action, a.weigh(r.Services, action.Clusters)
+	shares := answering(r.Services)
+	if len(shares) == 0 {
+		a.fail(contourv1.ConditionTypeServiceError, "OnlyMirror", ".services", "a route needs a service that is not a mirror")
+	}
+	return action, a.weigh(shares, action.Clusters)
+}
+
+// treatedService is one upstream, and what is done to the requests and answers
+// that it shares in.
+func (a *actionReader) treatedService(s contourv1.Service, use upstreamUse, field string, policy *RoutePolicy) (WeightedCluster, bool) {
+	w, ok := a.service(s, use, field)
+	if !ok || !a.serviceHeaders(s, &w, field) {
+		return w, false
+	}
+	a.overruled(field, &w, policy)
+	w.Cookies, ok = a.cookies(s.CookieRewritePolicies, field, "service")
+	return w, ok
 }
 
 // rewrite picks the replacement for the merged prefix: the entry that names

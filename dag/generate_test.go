@@ -125,10 +125,12 @@ func drawRoute(t *rapid.T) contourv1.Route {
 	for range few(t, 2) {
 		r.Services = append(r.Services, contourv1.Service{
 			Name: "s" + strconv.Itoa(few(t, 2)), Port: oneOf(t, 80, 80, 80, 81, 0), Weight: int64(few(t, 2)),
-			Protocol:   maybe(t, rapid.SampledFrom([]string{"h2c", "h2c", "tls"})),
-			HealthPort: oneOf(t, 0, 0, 80, 81),
+			Protocol: maybe(t, rapid.SampledFrom([]string{"h2c", "h2c", "tls"})), Mirror: few(t, 9) == 0,
+			HealthPort:           oneOf(t, 0, 0, 80, 81),
+			RequestHeadersPolicy: drawHeaders(t), ResponseHeadersPolicy: drawHeaders(t), CookieRewritePolicies: drawCookies(t),
 		})
 	}
+	r.RequestHeadersPolicy, r.ResponseHeadersPolicy, r.CookieRewritePolicies = drawHeaders(t), drawHeaders(t), drawCookies(t)
 	switch few(t, 14) {
 	case 0, 1:
 		r.DirectResponsePolicy = &contourv1.HTTPDirectResponsePolicy{StatusCode: oneOf(t, 200, 503, 99)}
@@ -266,6 +268,7 @@ func drawOptions(t *rapid.T) Options {
 		o.RootNamespaces = []string{"a"}
 	}
 	o.Settings.ExternalNames = rapid.Bool().Draw(t, "external names")
+	o.Settings.RequestHeaders, o.Settings.ResponseHeaders = drawHeaders(t), drawHeaders(t)
 	if few(t, 2) == 0 {
 		o.Policy = owners{"x.test": oneOf(t, "red", "blue")}
 	}

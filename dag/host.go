@@ -273,15 +273,23 @@ func (b *hostBuild) lastGood(c candidate) (Action, bool) {
 	action := before.Action
 	action.Clusters = slices.Clone(action.Clusters)
 	for i := range action.Clusters {
-		w := &action.Clusters[i]
-		if w.Cluster.Namespace != c.owner.key().Namespace {
-			return Action{}, false
-		}
-		if b.refresh(&w.Cluster) != nil {
+		if !b.stillServed(&action.Clusters[i].Cluster, c.owner) {
 			return Action{}, false
 		}
 	}
+	if action.Mirror != nil {
+		mirror := *action.Mirror
+		if action.Mirror = nil; b.stillServed(&mirror.Cluster, c.owner) {
+			action.Mirror = &mirror
+		}
+	}
 	return action, true
+}
+
+// stillServed reports whether the Service is still there for the owner, and
+// brings up to date what the cluster has from it.
+func (b *hostBuild) stillServed(c *Cluster, owner *entry) bool {
+	return c.Namespace == owner.key().Namespace && b.refresh(c) == nil
 }
 
 // held reports whether the object held a remembered route.

@@ -162,5 +162,9 @@ func (a *actionReader) backend(backend networkingv1.IngressBackend, fallback boo
 	if !ok {
 		return Action{}, broken
 	}
-	return Action{Clusters: []WeightedCluster{{Cluster: cluster}}}, whole
+	action := Action{Clusters: []WeightedCluster{{Cluster: cluster}}}
+	if a.settings.HeadersOnIngress {
+		a.platformHeaders(&action)
+	}
+	return action, whole
 }

@@ -208,6 +208,8 @@ type Action struct {
 	Clusters       []WeightedCluster `json:"clusters,omitempty"`
 	Redirect       *Redirect         `json:"redirect,omitempty"`
 	DirectResponse *DirectResponse   `json:"directResponse,omitempty"`
+	// Mirror gets copies of what goes to Clusters; it may be nil.
+	Mirror *Mirror `json:"mirror,omitempty"`
 	// Rewrite changes the path before a request is forwarded; nil leaves it.
 	Rewrite *PathRewrite `json:"rewrite,omitempty"`
 	// Policy may be nil.
@@ -219,6 +221,14 @@ type Action struct {
 type WeightedCluster struct {
 	Cluster Cluster `json:"cluster"`
 	Weight  uint32  `json:"weight"`
+	// RequestHeaders and ResponseHeaders come before the route's; they may be nil.
+	RequestHeaders  *Headers `json:"requestHeaders,omitempty"`
+	ResponseHeaders *Headers `json:"responseHeaders,omitempty"`
+	// HostRewrite is the Host header that the upstream sees where the route does
+	// not rewrite it; empty for the client's.
+	HostRewrite string `json:"hostRewrite,omitempty"`
+	// Cookies are sorted by name, each name once.
+	Cookies []CookieRewrite `json:"cookies,omitempty"`
 }
 
 // Redirect answers with a Location header. Empty fields keep what the

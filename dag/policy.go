@@ -9,7 +9,13 @@ import (
 // RoutePolicy is how a route treats its requests, besides where they go. It is
 // part of the Action, so that a last good action keeps the policy it had.
 type RoutePolicy struct {
-	Timeouts Timeouts `json:"timeouts,omitzero"`
+	// RequestHeaders and ResponseHeaders come after those of a service; nil
+	// where nothing is changed. HostRewrite comes after that of a service too;
+	// nil where the Host header is left alone.
+	RequestHeaders  *Headers     `json:"requestHeaders,omitempty"`
+	ResponseHeaders *Headers     `json:"responseHeaders,omitempty"`
+	HostRewrite     *HostRewrite `json:"hostRewrite,omitempty"`
+	Timeouts        Timeouts     `json:"timeouts,omitzero"`
 	// Retry is nil where nothing is tried again.
 	Retry *Retry `json:"retry,omitempty"`
 	// Websockets lets requests turn into websocket connections.
@@ -39,7 +45,8 @@ type HostPolicy struct {
 // is wrong with one part is reported and breaks the route, as it would not do
 // what its author meant.
 func (a *actionReader) policy(r *contourv1.Route) (*RoutePolicy, bool) {
-	p, ok := &RoutePolicy{}, true
+	p := &RoutePolicy{}
+	ok := a.routeHeaders(r, p)
 	read := func(good bool) { ok = ok && good }
 	var good bool
 	if len(r.Services) == 0 {
@@ -72,6 +79,8 @@ func (a *actionReader) withoutUpstream(r *contourv1.Route) {
 		name string
 		set  bool
 	}{
+		{"requestHeadersPolicy", r.RequestHeadersPolicy != nil},
+		{"cookieRewritePolicies", r.CookieRewritePolicies != nil},
 		{"enableWebsockets", r.EnableWebsockets},
 		{"timeoutPolicy", r.TimeoutPolicy != nil},
 		{"retryPolicy", r.RetryPolicy != nil},

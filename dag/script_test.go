@@ -330,8 +330,11 @@ func actionText(a Action) string {
 			s += fmt.Sprintf("{check %s%s %ds/%ds %d/%d %v}", h.Host, h.Path, h.IntervalSeconds, h.TimeoutSeconds,
 				h.UnhealthyThreshold, h.HealthyThreshold, h.ExpectedStatuses)
 		}
-		s += upstreamText(c)
-		parts = append(parts, s)
+		parts = append(parts, s+upstreamText(c)+treatmentText(w))
+	}
+	if a.Mirror != nil {
+		j, _ := json.Marshal(a.Mirror)
+		parts = append(parts, "mirror"+string(j))
 	}
 	if a.Redirect != nil {
 		j, _ := json.Marshal(a.Redirect)
@@ -364,6 +367,21 @@ func upstreamText(c Cluster) string {
 	for _, shown := range []string{"namespace", "service", "port"} {
 		delete(fields, shown)
 	}
+	if len(fields) == 0 {
+		return ""
+	}
+	j, _ = json.Marshal(fields)
+	return string(j)
+}
+
+// treatmentText is what is done to the requests of one service.
+func treatmentText(w WeightedCluster) string {
+	w.Cluster, w.Weight = Cluster{}, 0
+	j, _ := json.Marshal(w)
+	var fields map[string]any
+	_ = json.Unmarshal(j, &fields)
+	delete(fields, "cluster")
+	delete(fields, "weight")
 	if len(fields) == 0 {
 		return ""
 	}

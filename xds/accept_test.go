@@ -107,7 +107,7 @@ func (o offer) staticListeners(t testing.TB) []any {
 	scoped.ScopedRoutes.ConfigSpecifier = &hcmv3.ScopedRoutes_ScopedRouteConfigurationsList{ScopedRouteConfigurationsList: list}
 	manager := connectionManager("test", ListenerOptions{})
 	manager.RouteSpecifier = scoped
-	manager.HttpFilters = []*hcmv3.HttpFilter{routerFilter()}
+	manager.HttpFilters = httpFilters(ListenerOptions{})
 	return append(out, asJSON(t, &listenerv3.Listener{
 		Name:    "test",
 		Address: socketAddress("127.0.0.1", 1),

@@ -27,13 +27,21 @@ const (
 //
 // clearRouteCache alone does not select again: metadata() does, once in a
 // filter, which is why the next attempts are another filter's.
+//
+// A host that differs from the authority is that of a redirect that Envoy
+// followed: the request comes again, for another host perhaps, and finds its
+// way anew.
 const luaPlainHost = `function envoy_on_request(handle)
-  if handle:streamInfo():routeName() ~= "" then return end
   local headers = handle:headers()
   local host = headers:get("x-isoline-host")
-  if host == nil then return end
-  local plain = string.lower((string.gsub(host, ":%d*$", "")))
-  if plain == host then return end
+  local authority = headers:get(":authority")
+  if host == nil or authority == nil then return end
+  local plain = string.lower((string.gsub(authority, ":%d*$", "")))
+  if host == authority then
+    if plain == host or handle:streamInfo():routeName() ~= "" then return end
+  else
+    headers:replace("x-isoline-listener", (string.gsub(headers:get("x-isoline-listener"), "/wildcard$", "")))
+  end
   headers:replace("x-isoline-host", plain)
   handle:clearRouteCache()
   handle:metadata()

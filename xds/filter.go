@@ -20,6 +20,7 @@ func httpFilters(opts ListenerOptions) []*hcmv3.HttpFilter {
 		httpFilter("envoy.filters.http.grpc_web", &grpcwebv3.GrpcWeb{}),
 		httpFilter(ipFilterName, &rbacv3.RBAC{}),
 		httpFilter(localRateLimitName, &localv3.LocalRateLimit{StatPrefix: localRateLimitStats}),
+		cookieRewriteFilter(),
 		routerFilter(),
 	}
 	return slices.DeleteFunc(filters, func(f *hcmv3.HttpFilter) bool { return f == nil })

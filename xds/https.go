@@ -131,6 +131,7 @@ const luaServerName = `function envoy_on_request(handle)
     handle:respond({[":status"] = "421"}, "")
     return
   end
+  if headers:get("x-isoline-listener") == "https/wildcard" then return end -- again, after a redirect that Envoy followed
   if handle:streamInfo():routeName() ~= "" then
     handle:respond({[":status"] = "421"}, "")
     return

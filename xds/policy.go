@@ -15,6 +15,7 @@ func setPolicy(route *routev3.Route, p *dag.RoutePolicy) {
 	if p == nil {
 		return
 	}
+	setRouteHeaders(route, p)
 	if action := route.GetRoute(); action != nil {
 		setTimeouts(action, p.Timeouts)
 		action.HashPolicy = hashPolicies(p.Hash)
@@ -47,6 +48,9 @@ func checkPolicy(p *dag.RoutePolicy) []string {
 		return nil
 	}
 	why := []string{
+		checkHeaders("request headers", p.RequestHeaders),
+		checkHeaders("response headers", p.ResponseHeaders),
+		checkHostRewrite(p.HostRewrite),
 		checkTimeout("response timeout", p.Timeouts.Response),
 		checkTimeout("idle timeout", p.Timeouts.Idle),
 	}

@@ -189,6 +189,13 @@ func anyAction(r *rapid.T) dag.Action {
 		}
 	default:
 		a.Clusters = rapid.SliceOfN(rapid.Custom(anyCluster), 1, 4).Draw(r, "clusters")
+		if rapid.Bool().Draw(r, "mirror") {
+			w := anyCluster(r)
+			a.Mirror = &dag.Mirror{
+				Cluster: w.Cluster, RequestHeaders: w.RequestHeaders, HostRewrite: w.HostRewrite,
+				Percent: mostly(r, "percent", []uint32{1, 50, 100}, []uint32{0, 101}),
+			}
+		}
 		a.Rewrite = mostly(r, "rewrite", []*dag.PathRewrite{nil, {Prefix: "/x"}, {Regex: "^/a(.*)$", Substitution: `/\1`}},
 			[]*dag.PathRewrite{{Prefix: "x"}, {Prefix: "/\r\n"}, {}, {Regex: anyRegex(r), Substitution: anyText(r, "substitution", `\1`, `\0`, `/x`, `\\`)}})
 	}
@@ -201,6 +208,9 @@ func anyPolicy(r *rapid.T) *dag.RoutePolicy {
 		return nil
 	}
 	p := &dag.RoutePolicy{
+		RequestHeaders:   anyHeaders(r, "request headers"),
+		ResponseHeaders:  anyHeaders(r, "response headers"),
+		HostRewrite:      mostly(r, "host rewrite", []*dag.HostRewrite{nil, {Host: "a.example.com:80"}, {Header: "x-host"}}, []*dag.HostRewrite{{}, {Host: "a", Header: "b"}, {Host: "a b"}, {Host: "\n"}, {Header: ":path"}, {Header: "a b"}, {Host: "%REQ(a)%"}}),
 		Timeouts:         dag.Timeouts{Response: anyTimeout(r, "response timeout"), Idle: anyTimeout(r, "idle timeout")},
 		Retry:            anyRetry(r),
 		Hash:             rapid.SliceOfN(rapid.Custom(anyHash), 0, 2).Draw(r, "hash"),
@@ -209,6 +219,46 @@ func anyPolicy(r *rapid.T) *dag.RoutePolicy {
 	}
 	p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit = anyLimits(r)
 	return p
+}
+
+func anyHeaders(r *rapid.T, name string) *dag.Headers {
+	if rapid.Bool().Draw(r, "no "+name) {
+		return nil
+	}
+	h := &dag.Headers{Remove: rapid.SliceOfN(rapid.Custom(anyHeaderName), 0, 2).Draw(r, name+" to remove")}
+	for range rapid.IntRange(0, 3).Draw(r, name+" to set") {
+		h.Set = append(h.Set, dag.Header{Name: anyHeaderName(r), Value: anyTemplate(r)})
+	}
+	return h
+}
+
+func anyHeaderName(r *rapid.T) string {
+	return mostly(r, "header name", []string{"x-a", "x-b", "server", "set-cookie", "x-forwarded-for", "content-length"},
+		[]string{"", "host", ":path", ":authority", "a b", "A", "x-isoline-host", "x\n", "é", "%"})
+}
+
+// anyTemplate is made of what an author may write in a header's value and of
+// what dag makes of it.
+func anyTemplate(r *rapid.T) string {
+	pieces := []string{"text", " ", "%%", "é", "\t", "%REQ(x-a)%", "\"", "\\", "{}"}
+	for _, v := range dag.HeaderVariables {
+		pieces = append(pieces, "%"+v+"%")
+	}
+	if rare(r, "template") {
+		pieces = append(pieces, "%", "%NOPE%", "%REQ()%", "%REQ(:path)%", "%REQ(a?b)%", "%REQ(a)", "%START_TIME(", "\x00", "\r\n", "\xff", "%DYNAMIC_METADATA(a)%", "%%%", strings.Repeat("x", 16385))
+	}
+	return strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 1, 4).Draw(r, "template"), "")
+}
+
+func anyCookie(r *rapid.T) dag.CookieRewrite {
+	yes := true
+	return dag.CookieRewrite{
+		Name:     mostly(r, "cookie", []string{"a", "b", "session", "%", "'", "é"}, []string{"", "a;b", "a=b", "a b", "\x00", "\xff"}),
+		Path:     mostly(r, "cookie path", []string{"", "/", "/a b", "\"]]"}, []string{";", "\n", "\xff"}),
+		Domain:   mostly(r, "cookie domain", []string{"", "example.com"}, []string{"a;b", "\xff"}),
+		SameSite: mostly(r, "same site", []string{"", "Strict", "Lax", "None"}, []string{"strict", "\n"}),
+		Secure:   rapid.SampledFrom([]*bool{nil, new(bool), &yes}).Draw(r, "secure"),
+	}
 }
 
 func anyTimeout(r *rapid.T, name string) dag.Timeout {
@@ -262,5 +312,12 @@ func anyCluster(r *rapid.T) dag.WeightedCluster {
 		}
 	}
 	anyUpstream(r, &c)
-	return dag.WeightedCluster{Cluster: c, Weight: mostly(r, "weight", []uint32{0, 1, 5, 100}, []uint32{1 << 31, 1<<32 - 1})}
+	w := dag.WeightedCluster{Cluster: c}
+	if rapid.Bool().Draw(r, "treated") {
+		w.RequestHeaders, w.ResponseHeaders = anyHeaders(r, "request headers of a service"), anyHeaders(r, "response headers of a service")
+		w.HostRewrite = mostly(r, "host rewrite of a service", []string{"", "b.example.com"}, []string{" ", "\r\n", "%", "\xff"})
+		w.Cookies = rapid.SliceOfN(rapid.Custom(anyCookie), 0, 2).Draw(r, "cookies")
+	}
+	w.Weight = mostly(r, "weight", []uint32{0, 1, 5, 100}, []uint32{1 << 31, 1<<32 - 1})
+	return w
 }

@@ -1,15 +1,14 @@
 package xds
 
 import (
-	"cmp"
 	"net/http"
 	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"isoline.dev/isoline/dag"
 )
@@ -19,15 +18,35 @@ const noRouteName = "isoline-no-route"
 
 // routeConfiguration is the whole table of one host.
 func routeConfiguration(name string, routes []*routev3.Route) *routev3.RouteConfiguration {
-	return &routev3.RouteConfiguration{
+	rc := &routev3.RouteConfiguration{
 		Name: name,
 		VirtualHosts: []*routev3.VirtualHost{{
 			Name:    name,
 			Domains: []string{"*"}, // the scope has chosen the host
-			Routes:  routes,
 		}},
-		RequestHeadersToRemove: []string{listenerHeader, hostHeader},
 	}
+	if slices.ContainsFunc(routes, followsRedirects) {
+		rc.VirtualHosts[0].Routes = hideScope(routes)
+	} else {
+		rc.VirtualHosts[0].Routes, rc.RequestHeadersToRemove = routes, []string{listenerHeader, hostHeader}
+	}
+	return rc
+}
+
+func followsRedirects(r *routev3.Route) bool { return r.GetRoute().GetInternalRedirectPolicy() != nil }
+
+// hideScope lets upstreams not see what has led a request to its host, but for
+// routes that follow redirects: Envoy follows one only where it finds a route,
+// and removes headers for good.
+func hideScope(routes []*routev3.Route) []*routev3.Route {
+	hidden := make([]*routev3.Route, len(routes))
+	for i, r := range routes {
+		if hidden[i] = r; !followsRedirects(r) {
+			hidden[i] = proto.CloneOf(r)
+			hidden[i].RequestHeadersToRemove = append(hidden[i].RequestHeadersToRemove, listenerHeader, hostHeader)
+		}
+	}
+	return hidden
 }
 
 // noRoute answers 404 to what no other route takes. Without it such a request
@@ -214,10 +233,15 @@ func forward(a *dag.Action, opts Options) (*routev3.RouteAction, []upstream) {
 	for i, s := range shares {
 		used[i] = s.upstream
 	}
-	if len(shares) == 1 {
+	if len(shares) == 1 && shares[0].plain() {
 		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: shares[0].config.Name}
 	} else {
 		action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: weighted(shares)}
+	}
+	if a.Mirror != nil {
+		to := upstreamOf(&a.Mirror.Cluster)
+		used = append(used, to)
+		action.RequestMirrorPolicies = []*routev3.RouteAction_RequestMirrorPolicy{mirror(a.Mirror, to.config.Name)}
 	}
 	if a.Rewrite != nil {
 		rewrite(action, a.Rewrite)
@@ -241,44 +265,3 @@ func rewrite(action *routev3.RouteAction, r *dag.PathRewrite) {
 }
 
 func wholePath(expr string) string { return "^(?:" + expr + ")$" }
-
-// share is one cluster's part of a route's requests.
-type share struct {
-	upstream
-	weight uint32
-}
-
-// sharesOf resolves the weights: all zero is an even split, and a cluster that
-// is listed twice has the sum. A cluster whose weight is zero beside others
-// stays, so that it is warm when its weight rises. The order is that of the
-// cluster names. checkAction has made sure that the sum fits.
-func sharesOf(list []dag.WeightedCluster) []share {
-	even := !slices.ContainsFunc(list, func(w dag.WeightedCluster) bool { return w.Weight > 0 })
-	var shares []share
-	for i := range list {
-		s := share{upstream: upstreamOf(&list[i].Cluster), weight: list[i].Weight}
-		if even {
-			s.weight = 1
-		}
-		at, found := slices.BinarySearchFunc(shares, s.config.Name, func(o share, name string) int {
-			return cmp.Compare(o.config.Name, name)
-		})
-		if found {
-			shares[at].weight += s.weight
-		} else {
-			shares = slices.Insert(shares, at, s)
-		}
-	}
-	return shares
-}
-
-func weighted(shares []share) *routev3.WeightedCluster {
-	w := &routev3.WeightedCluster{}
-	for _, s := range shares {
-		w.Clusters = append(w.Clusters, &routev3.WeightedCluster_ClusterWeight{
-			Name:   s.config.Name,
-			Weight: wrapperspb.UInt32(s.weight),
-		})
-	}
-	return w
-}

@@ -152,10 +152,14 @@ func checkAction(a *dag.Action) []string {
 		add(checkWeights(a.Clusters))
 		for i := range a.Clusters {
 			add(checkCluster(&a.Clusters[i].Cluster))
+			add(checkShare(&a.Clusters[i]))
 		}
 	}
 	if n != 1 {
 		add("it needs exactly one of services, a redirect and a direct response")
+	}
+	if a.Mirror != nil {
+		add(checkMirror(a.Mirror))
 	}
 	if a.Rewrite != nil {
 		add(checkRewrite(a.Rewrite))
