@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"time"
 )
 
@@ -69,7 +70,10 @@ type CertificateOptions struct {
 func (a *Authority) Sign(o CertificateOptions) (*Pair, error) {
 	t := template(o.Name)
 	t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	if len(o.Hosts) > 0 {
+	if len(o.Hosts) == 0 {
+		t.DNSNames = []string{o.Name}
+		t.URIs = []*url.URL{{Scheme: "spiffe", Host: "lab", Path: "/" + o.Name}}
+	} else {
 		t.Subject.CommonName = cmp.Or(o.Name, o.Hosts[0])
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	}
