@@ -129,7 +129,7 @@ func (w *caseWorld) fits(o outcome, r reply) bool {
 	if o.status != r.status {
 		return false
 	}
-	return len(o.by) == 0 || slices.Contains(o.by, r.by) || slices.Contains(o.by, w.servers[r.by].service) && r.by != ""
+	return len(o.by) == 0 || slices.Contains(o.by, r.by) || r.by != "" && slices.Contains(o.by, w.servers[r.by].declared)
 }
 
 // expected compares one thing about a reply.

@@ -16,7 +16,8 @@ import (
 
 // caseServer is a server that a case declares under "upstreams".
 type caseServer struct {
-	namespace string
+	// declared is its name in the case, but for the number of a replica.
+	declared, namespace string
 	// service is the name of the Service that leads to it, port that Service's
 	// port; several servers may share a Service.
 	service string
@@ -74,9 +75,9 @@ func (w *caseWorld) startServer(words []string) error {
 		return err
 	}
 	for i := range replicas {
-		instance := name
+		instance := words[0]
 		if replicas > 1 {
-			instance = fmt.Sprintf("%s-%d", name, i)
+			instance = fmt.Sprintf("%s-%d", words[0], i)
 		}
 		s, err := w.start(kind, instance, o)
 		if err != nil {
@@ -85,7 +86,7 @@ func (w *caseWorld) startServer(words []string) error {
 		if _, twice := w.servers[instance]; twice {
 			return fmt.Errorf("there is a %s already", instance)
 		}
-		w.servers[instance] = caseServer{namespace: namespace, service: name, port: port, appProtocol: o["appProtocol"], labServer: s}
+		w.servers[instance] = caseServer{declared: words[0], namespace: namespace, service: name, port: port, appProtocol: o["appProtocol"], labServer: s}
 		w.order = append(w.order, instance)
 	}
 	return nil
@@ -244,7 +245,8 @@ func (w *caseWorld) generateService(b *strings.Builder, s caseServer, id string,
 		if server.namespace+"/"+server.service != id {
 			continue
 		}
-		fmt.Fprintf(b, "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: %q, namespace: %q, labels: {kubernetes.io/service-name: %q}}\naddressType: IPv4\nendpoints: [{addresses: [127.0.0.1]}]\nports:\n", name, s.namespace, s.service)
+		fmt.Fprintf(b, "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: %q, namespace: %q, labels: {kubernetes.io/service-name: %q}}\naddressType: IPv4\nendpoints: [{addresses: [127.0.0.1]}]\nports:\n",
+			strings.ReplaceAll(name, "/", "-"), s.namespace, s.service)
 		for _, port := range ports[id] {
 			fmt.Fprintf(b, "- {name: %q, port: %d}\n", port, server.Port())
 		}

@@ -313,7 +313,7 @@ const markerName = "isoline-case-"
 
 func newCaseRig(t *testing.T, fragment string) *caseRig {
 	t.Helper()
-	r := &caseRig{rig: &rig{t: t, dir: t.TempDir()}}
+	r := &caseRig{rig: &rig{t: t, dir: t.TempDir(), shared: fragment == ""}}
 	r.ports()
 	conf := map[string]any{}
 	base := fmt.Sprintf(`

@@ -31,6 +31,8 @@ type rig struct {
 	isoline                    *lab.Process
 	envoy                      *lab.Envoy
 	work                       map[string]*lab.Clone
+	// shared says that failures of the test are not those of this rig.
+	shared bool
 	// edit changes the bootstrap before Envoy is started; may be nil.
 	edit func(bootstrap map[string]any)
 }
@@ -123,7 +125,7 @@ func (r *rig) startIsoline(args ...string) {
 	r.isoline = p
 	r.t.Cleanup(func() {
 		p.Stop()
-		if r.t.Failed() {
+		if r.t.Failed() && !r.shared {
 			r.t.Logf("isoline:\n%s", p.Output())
 		}
 	})

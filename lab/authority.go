@@ -54,7 +54,8 @@ type Pair struct {
 }
 
 // CertificateOptions say what is signed. A certificate is for a server if it
-// has Hosts, and for a client otherwise.
+// has Hosts, and for a client otherwise; a client has its name also as DNS name
+// and at the end of a SPIFFE id.
 type CertificateOptions struct {
 	// Name is the common name; empty for the first host.
 	Name string
