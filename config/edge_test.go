@@ -46,7 +46,7 @@ func TestEveryMistakeAboutTheEdgeIsNamedWithItsLine(t *testing.T) {
 		{"a header with a line break", "routing: {responseHeaders: {set: {a: \"b\\nc\"}}}", "the value has a line break"},
 		{"a header twice", "routing: {responseHeaders: {set: {a: b}, remove: [A]}}", "routing.responseHeaders.remove[0]: the header \"A\" is named twice"},
 		{"a response's Host", "routing: {responseHeaders: {remove: [host]}}", "a response has no Host"},
-		{"no authorization service", "routing:\n  authorization:\n    failOpen: true", "f:5: routing.authorization.extensionService: is required"},
+		{"no authorization service", "routing:\n  authorization:\n    failOpen: true", "f:4: routing.authorization.extensionService: is required"},
 		{"no rate limit service", "routing: {rateLimit: {domain: x}}", "routing.rateLimit.extensionService: is required"},
 		{"a key that HTTPProxy has not", "routing:\n  rateLimit:\n    extensionService: a/b\n    defaultGlobalRateLimitPolicy:\n      descriptor: []", "f:7: unknown field \"descriptor\""},
 		{"a family of addresses", "upstreams: {dnsLookupFamily: v5}", "upstreams.dnsLookupFamily"},

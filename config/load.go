@@ -77,9 +77,17 @@ func parse(base Config, file string, body []byte) (*Config, error) {
 	v := validator{file: file, root: root}
 	v.config(&c)
 	if len(v.errs) > 0 {
-		return nil, errors.Join(v.errs...)
+		return nil, joined(v.errs)
 	}
 	return &c, nil
+}
+
+func joined(errs []Error) error {
+	all := make([]error, len(errs))
+	for i, e := range errs {
+		all[i] = e
+	}
+	return errors.Join(all...)
 }
 
 // Decode reads a body of one YAML document strictly: a key that into has no
@@ -119,7 +127,7 @@ func fromYAML(file string, err error) error {
 			}
 		}
 		if field, _, ok := strings.Cut(e.Message, " not found in type "); ok {
-			e.Message = "unknown " + field + "; see docs/config.md for the keys there are"
+			e.Message = "unknown " + field + "; it is none of the documented keys"
 		}
 		errs = append(errs, e)
 	}

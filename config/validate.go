@@ -30,7 +30,7 @@ var (
 type validator struct {
 	file string
 	root *yaml.Node
-	errs []error
+	errs []Error
 }
 
 func (v *validator) errorf(field, format string, args ...any) {
@@ -48,6 +48,7 @@ func (v *validator) config(c *Config) {
 	if c.Cluster.Mode != "none" {
 		v.errorf("cluster.mode", "%q is not a mode that this version has; it has none", c.Cluster.Mode)
 	}
+	v.edge(c)
 	v.address("listeners.http", c.Listeners.HTTP)
 	v.address("listeners.https", c.Listeners.HTTPS)
 	v.address("xds", c.XDS.Address)
@@ -60,10 +61,6 @@ func (v *validator) config(c *Config) {
 			v.errorf(fmt.Sprintf("endpoints.allow[%d]", i), "%q is not a CIDR such as 10.0.0.0/8", text)
 		}
 	}
-	v.namespaces(c)
-	v.listeners(&c.Listeners)
-	v.routing(&c.Routing)
-	v.upstreams(&c.Upstreams)
 	v.teams(c.Teams)
 }
 
@@ -166,36 +163,50 @@ func (v *validator) address(field string, a Address) {
 // LineOf finds the line of a field such as "teams[1].repo.url", or of its
 // nearest parent that is in the file.
 func LineOf(root *yaml.Node, field string) int {
+	_, line := find(root, field)
+	return line
+}
+
+// NodeOf finds the value of a field, nil where it is not in the file.
+func NodeOf(root *yaml.Node, field string) *yaml.Node {
+	n, _ := find(root, field)
+	return n
+}
+
+// find returns the value of a field, if it is there, and the line of its key,
+// or that of its nearest parent's.
+func find(root *yaml.Node, field string) (*yaml.Node, int) {
 	n := root
 	if n.Kind == yaml.DocumentNode && len(n.Content) > 0 {
 		n = n.Content[0]
 	}
 	line := n.Line
 	for part := range strings.SplitSeq(strings.ReplaceAll(field, "[", ".["), ".") {
-		n = child(n, part)
-		if n == nil {
-			return line
+		key, value := child(n, part)
+		if value == nil {
+			return nil, line
 		}
-		line = n.Line
+		n, line = value, key.Line
 	}
-	return line
+	return n, line
 }
 
-func child(n *yaml.Node, part string) *yaml.Node {
+// child returns a member's key and value; an element is its own key.
+func child(n *yaml.Node, part string) (key, value *yaml.Node) {
 	if index, ok := strings.CutPrefix(part, "["); ok {
 		i := 0
 		if _, err := fmt.Sscanf(index, "%d]", &i); err != nil || n.Kind != yaml.SequenceNode || i >= len(n.Content) {
-			return nil
+			return nil, nil
 		}
-		return n.Content[i]
+		return n.Content[i], n.Content[i]
 	}
 	if n.Kind != yaml.MappingNode {
-		return nil
+		return nil, nil
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == part {
-			return n.Content[i+1]
+			return n.Content[i], n.Content[i+1]
 		}
 	}
-	return nil
+	return nil, nil
 }

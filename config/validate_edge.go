@@ -11,12 +11,28 @@ import (
 	"time"
 
 	contourv1alpha1 "github.com/projectcontour/contour/apis/projectcontour/v1alpha1"
+	"go.yaml.in/yaml/v3"
 )
 
 var (
 	objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 	token      = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 )
+
+// Check says what is wrong with the settings of a configuration that is in no
+// file: listeners, routing, upstreams and the lists of namespaces.
+func (c *Config) Check() []Error {
+	v := validator{root: &yaml.Node{}}
+	v.edge(c)
+	return v.errs
+}
+
+func (v *validator) edge(c *Config) {
+	v.namespaces(c)
+	v.listeners(&c.Listeners)
+	v.routing(&c.Routing)
+	v.upstreams(&c.Upstreams)
+}
 
 // namespaces checks the lists of namespaces, and that nothing which the
 // configuration itself names is left outside.

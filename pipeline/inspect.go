@@ -47,6 +47,7 @@ func (p *Pipeline) ask(ctx context.Context, question func()) error {
 
 func (p *Pipeline) report() Report {
 	r := graphReport(p.graph)
+	r.Problems = append(r.Problems, p.opts.Problems...)
 	for _, found := range p.translator.invalid {
 		r.Problems = append(r.Problems, p.located(found)...)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -12,7 +13,6 @@ import (
 
 	"isoline.dev/isoline/config"
 	"isoline.dev/isoline/dag"
-	"isoline.dev/isoline/problem"
 	"isoline.dev/isoline/team"
 	"isoline.dev/isoline/xds"
 )
@@ -20,6 +20,7 @@ import (
 // Build is what the sources compile to at one moment, without anything being
 // served. It is immutable.
 type Build struct {
+	edge   xds.Edge
 	graph  *dag.Graph
 	cache  *xds.Cache
 	report Report
@@ -61,12 +62,12 @@ func Load(ctx context.Context, opts Options) (*Build, error) {
 			return nil, err
 		}
 	}
-	return build(opts.Config, newGraph(opts.Config, c.policy, before.served()), outcomes)
+	return build(opts, newGraph(opts.Config, c.policy, before.served()), outcomes)
 }
 
-func build(c *config.Config, graph *dag.Graph, outcomes []outcome) (*Build, error) {
+func build(opts Options, graph *dag.Graph, outcomes []outcome) (*Build, error) {
 	var changes []dag.Change
-	var problems []problem.Problem
+	problems := slices.Clone(opts.Problems)
 	var teams []TeamReport
 	for _, o := range outcomes {
 		if o.failed != nil {
@@ -83,12 +84,12 @@ func build(c *config.Config, graph *dag.Graph, outcomes []outcome) (*Build, erro
 		}
 	}
 	delta := graph.Update(changes)
-	translator := newTranslator(c)
+	translator := newTranslator(opts.Config)
 	update, err := translator.translate(delta)
 	if err != nil {
 		return nil, err
 	}
-	b := &Build{graph: graph, cache: xds.NewCache(), report: graphReport(graph)}
+	b := &Build{edge: translator.listeners.Edge, graph: graph, cache: xds.NewCache(), report: graphReport(graph)}
 	b.cache.Apply(update)
 	for _, found := range translator.invalid {
 		problems = append(problems, locate(graph, found)...)

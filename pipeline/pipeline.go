@@ -34,6 +34,8 @@ type Options struct {
 	Config *config.Config
 	// Manifests is a directory to read instead of the teams' repositories.
 	Manifests string
+	// Problems are those of the configuration, to be reported with the others.
+	Problems []problem.Problem
 	// Log is required.
 	Log *slog.Logger
 	// Metrics may be nil.

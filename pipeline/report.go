@@ -1,13 +1,11 @@
 package pipeline
 
 import (
-	"net/http"
 	"time"
 
 	"isoline.dev/isoline/dag"
 	"isoline.dev/isoline/manifest"
 	"isoline.dev/isoline/problem"
-	"isoline.dev/isoline/xds"
 )
 
 // Report is what there is to say about the routes as they stand: the answer
@@ -109,14 +107,12 @@ type ChainReport struct {
 	Origin    problem.Origin `json:"origin"`
 }
 
-// Lookup finds the route that takes a request, whose path is as the client
-// sends it.
+// Lookup finds the route that takes a request, which is as the client sends it.
 func (b *Build) Lookup(r dag.Request) dag.Found {
-	path, redirect := xds.RequestPath(r.Path)
-	if redirect {
-		return dag.Found{Status: http.StatusTemporaryRedirect}
+	r, status := b.edge.Receive(r)
+	if status != 0 {
+		return dag.Found{Status: status}
 	}
-	r.Path = path
 	return b.graph.Lookup(r)
 }
 

@@ -1,25 +1,73 @@
 package xds
 
-import "strings"
+import (
+	"net/http"
+	"strings"
 
-// RequestPath is what becomes of a request's path, query included, at the
-// listener before a route is chosen: dot segments are resolved, backslashes
-// and repeated slashes become one slash, and escaped letters, digits and
-// marks that need no escape are unescaped. Where the path has an escaped
-// slash or backslash the listener answers with a redirect (307) to the path
-// that is returned. The listener's settings are in listener.go; that this
-// agrees with them is tested through Envoy.
-func RequestPath(target string) (routed string, redirect bool) {
+	"isoline.dev/isoline/dag"
+)
+
+// Receive is what becomes of a request at the listener before a route is
+// chosen: the request as it is routed, or the status of the answer that it gets
+// there. That this agrees with Envoy is tested through Envoy.
+func (e *Edge) Receive(r dag.Request) (dag.Request, int) {
+	if e.StripTrailingHostDot {
+		r.Host = withoutTrailingDot(r.Host)
+	}
+	if e.Underscores != UnderscoresAllow {
+		kept := map[string][]string{}
+		for name, values := range r.Headers {
+			if !strings.Contains(name, "_") {
+				kept[name] = values
+			} else if e.Underscores == UnderscoresReject {
+				return r, http.StatusBadRequest
+			}
+		}
+		r.Headers = kept
+	}
+	var status int
+	r.Path, status = e.requestPath(r.Path)
+	return r, status
+}
+
+// withoutTrailingDot takes the dot from the end of a host's name; a port stays.
+func withoutTrailingDot(host string) string {
+	name, port, hasPort := strings.Cut(host, ":")
+	if name = strings.TrimSuffix(name, "."); hasPort {
+		return name + ":" + port
+	}
+	return name
+}
+
+// requestPath is what becomes of a request's path, query included. Dot
+// segments are resolved, with them backslashes become slashes and escaped
+// letters, digits and marks that need no escape are unescaped, and repeated
+// slashes become one. Where the path has an escaped slash or backslash, the
+// listener may answer with a redirect (307) to the path that is returned.
+func (e *Edge) requestPath(target string) (routed string, status int) {
 	target, _, _ = strings.Cut(target, "#")
 	path, query, hasQuery := strings.Cut(target, "?")
 	if unescaped := slashUnescaper.Replace(path); unescaped != path {
-		path, redirect = unescaped, true
+		switch e.EscapedSlashes {
+		case SlashesReject:
+			return target, http.StatusBadRequest
+		case SlashesUnescape:
+			path = unescaped
+		case SlashesRedirect:
+			path, status = unescaped, http.StatusTemporaryRedirect
+		case SlashesKeep:
+		}
 	}
-	path = mergeSlashes(resolve(strings.ReplaceAll(unescape(path), `\`, "/")))
+	if !e.KeepDotSegments {
+		path = resolve(strings.ReplaceAll(unescape(path), `\`, "/"))
+	}
+	if !e.KeepSlashes {
+		path = mergeSlashes(path)
+	}
 	if hasQuery {
 		path += "?" + query
 	}
-	return path, redirect
+	return path, status
 }
 
 // mergeSlashes makes one slash of several, but two of a path that has nothing

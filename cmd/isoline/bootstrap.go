@@ -3,19 +3,28 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"isoline.dev/isoline/pipeline"
 	"isoline.dev/isoline/xds"
 )
 
 func newBootstrap() *cobra.Command {
 	opts := xds.BootstrapOptions{XDSAddress: "127.0.0.1", XDSPort: 18000, NodeID: "envoy"}
+	var in settings
 	cmd := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Print a bootstrap for Envoy",
 		Long: `Print a bootstrap with which a plain Envoy is programmed by Isoline:
 
-  isoline bootstrap --xds-port 18000 > envoy.json && envoy -c envoy.json`,
+  isoline bootstrap --xds-port 18000 > envoy.json && envoy -c envoy.json
+
+With -c it has the limits that the configuration sets for each Envoy.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, _, err := in.load()
+			if err != nil {
+				return err
+			}
+			pipeline.BootstrapLimits(c, &opts)
 			body, err := xds.Bootstrap(opts)
 			if err != nil {
 				return err
@@ -25,6 +34,7 @@ func newBootstrap() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	in.flags(f)
 	f.StringVar(&opts.XDSAddress, "xds-address", opts.XDSAddress, "`ADDRESS` at which Envoy reaches Isoline")
 	f.IntVar(&opts.XDSPort, "xds-port", opts.XDSPort, "`PORT` at which Envoy reaches Isoline")
 	f.StringVar(&opts.AdminSocket, "admin-socket", "", "serve Envoy's admin interface on the unix socket `PATH`")
