@@ -103,8 +103,8 @@ func TestUnreachableIsNeverReached(t *testing.T) {
 			}
 		}
 	})
-	if found < 10 {
-		t.Error("next to nothing was called unreachable")
+	if found == 0 {
+		t.Error("nothing was called unreachable")
 	}
 }
 
