@@ -155,9 +155,6 @@ func readFieldTable(t *testing.T) *fieldTable {
 		for _, name := range s.Annotations {
 			table.add(s.Kind, "metadata.annotations["+name+"]", true)
 		}
-		for _, name := range s.Unsupported {
-			table.add(s.Kind, "metadata.annotations["+name+"]", false)
-		}
 	}
 	for _, path := range unreleased {
 		if table.has(path) {

@@ -39,8 +39,9 @@ type entry struct {
 	blocked blocked
 	// consent is who may include an HTTPProxy; nil for anybody.
 	consent *consent
-	// paths are an Ingress's paths by host.
-	paths map[string][]ingressPath
+	// paths are an Ingress's paths by host, and policy what holds for them all.
+	paths  map[string][]ingressPath
+	policy *ingressPolicy
 }
 
 // blocked says what of an object is not served for want of a protection.
@@ -68,10 +69,11 @@ func newEntry(object *manifest.Object, opts Options) *entry {
 		}
 		if e.ignored = !classMatches(opts.IngressClasses, v.Annotations, class); !e.ignored {
 			e.ingress = v
-			e.readIngress()
+			e.readIngress(opts.Settings)
 		}
 	case *corev1.Service:
 		e.service = v
+		e.readUnknownAnnotations()
 		e.readBreakers()
 	case *discoveryv1.EndpointSlice:
 		e.slice = v
@@ -92,7 +94,7 @@ func (e *entry) report(p problem.Problem) { e.problems = append(e.problems, p) }
 // over the field, as in Contour.
 func classMatches(served []string, annotations map[string]string, field string) bool {
 	class := field
-	for _, name := range []string{"kubernetes.io/ingress.class", "projectcontour.io/ingress.class"} {
+	for _, name := range slices.Backward(classAnnotations) {
 		if v, ok := annotations[name]; ok {
 			class = v
 		}
@@ -107,6 +109,7 @@ func classMatches(served []string, annotations map[string]string, field string) 
 func (e *entry) readProxy(opts Options) {
 	problems, blocked := unsupportedFields(e.key(), e.proxy.Spec, proxyFields)
 	e.problems, e.blocked = problems, blocked
+	e.readUnknownAnnotations()
 	e.readConsent()
 	root := e.proxy.Spec.VirtualHost
 	if root == nil {
@@ -145,30 +148,11 @@ func validHost(host string) bool {
 	return len(host) <= 253 && hostPattern.MatchString(host)
 }
 
-// readAnnotations warns of annotations that have no effect.
-func (e *entry) readAnnotations(set map[string]string, unsupported []string) {
-	for _, name := range unsupported {
-		if _, ok := set[name]; ok {
-			p := errorIn(e, typeOf(e), "UnsupportedAnnotation", "metadata.annotations["+name+"]",
-				"the annotation %s is not supported by this version of Isoline and has no effect", name)
-			p.Severity = problem.Warning
-			e.report(p)
-		}
-	}
-}
-
 // Types of problems of kinds that have no status conditions of their own.
 const (
 	ingressError       = "IngressError"
 	endpointSliceError = "EndpointSliceError"
 )
-
-func typeOf(e *entry) string {
-	if e.ingress != nil {
-		return ingressError
-	}
-	return contourv1.ConditionTypeServiceError
-}
 
 func asciiLower(s string) string {
 	return strings.Map(func(r rune) rune {

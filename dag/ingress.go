@@ -22,27 +22,20 @@ type ingressPath struct {
 	field    string // of the path
 	host     string // field of the rule's host
 	fallback bool
-}
-
-// ingressAnnotations have a meaning that this version does not give.
-var ingressAnnotations = []string{
-	"projectcontour.io/num-retries",
-	"projectcontour.io/per-try-timeout",
-	"projectcontour.io/request-timeout",
-	"projectcontour.io/response-timeout",
-	"projectcontour.io/retry-on",
-	"projectcontour.io/websocket-routes",
+	policy   *RoutePolicy
 }
 
 // readIngress fills in what follows from an Ingress alone.
-func (e *entry) readIngress() {
+func (e *entry) readIngress(settings Settings) {
 	e.problems, _ = unsupportedFields(e.key(), e.ingress.Spec, ingressFields)
-	e.readAnnotations(e.ingress.Annotations, ingressAnnotations)
+	e.readUnknownAnnotations()
+	e.readIngressPolicy(Timeout(settings.ResponseTimeout))
 	e.paths = map[string][]ingressPath{}
 	if backend := e.ingress.Spec.DefaultBackend; backend != nil {
 		e.paths[catchAll] = append(e.paths[catchAll], ingressPath{
 			match: Match{Path: Path{PathPrefix, "/"}}, backend: *backend,
 			field: "spec.defaultBackend", host: "spec.defaultBackend", fallback: true,
+			policy: e.policy.of("/"),
 		})
 	}
 	for i, rule := range e.ingress.Spec.Rules {
@@ -76,6 +69,7 @@ func (e *entry) readRule(rule networkingv1.IngressRule, field string) {
 		}
 		e.paths[host] = append(e.paths[host], ingressPath{
 			match: Match{Path: path}, backend: p.Backend, field: at, host: field + ".host",
+			policy: e.policy.of(or(p.Path, "/")),
 		})
 	}
 }
@@ -135,6 +129,7 @@ func (b *hostBuild) ingressHost(e *entry, vhost *VirtualHost) {
 	for _, p := range e.paths[b.host] {
 		a := actionReader{reader: b.reader, settings: b.settings, owner: e, field: p.field}
 		action, state := a.backend(p.backend, p.fallback)
+		action.Policy = p.policy
 		b.offer(b.settle(candidate{
 			match: p.match, owner: e, chain: []manifest.Key{e.key()}, field: p.field,
 			plain: ingressPlain(e), plainOnly: secure == nil,

@@ -20,6 +20,7 @@ const (
 
 // readIngressTLS checks what follows from an Ingress alone.
 func (e *entry) readIngressTLS() {
+	named := map[string]string{} // the Secret of a host
 	for i, t := range e.ingress.Spec.TLS {
 		at := "spec.tls[" + strconv.Itoa(i) + "]"
 		if t.SecretName == "" {
@@ -38,14 +39,21 @@ func (e *entry) readIngressTLS() {
 				p := errorIn(e, ingressError, "TLSHostNotValid", field, "no rule of the Ingress is for host %q; it has no part in TLS", host)
 				p.Severity = problem.Warning
 				e.report(p)
+			case named[host] != "" && named[host] != t.SecretName:
+				e.report(errorIn(e, ingressError, "TLSConflict", field, "host %q has Secret %q already", host, named[host]))
+			default:
+				named[host] = t.SecretName
 			}
+		}
+	}
+	for _, name := range []string{tlsCertNamespace, tlsMinimumVersion, tlsMaximumVersion} {
+		if _, set := e.ingress.Annotations[name]; set && len(e.ingress.Spec.TLS) == 0 {
+			e.warnOfAnnotation(name, "IgnoredAnnotation", "%s has no effect without spec.tls", name)
 		}
 	}
 	for _, name := range []string{forceSSLRedirect, allowHTTP} {
 		if v, ok := e.ingress.Annotations[name]; ok && v != "true" && v != "false" {
-			p := errorIn(e, ingressError, "AnnotationNotValid", annotation(name), "%q is neither true nor false; it has no effect", v)
-			p.Severity = problem.Warning
-			e.report(p)
+			e.warnOfAnnotation(name, "AnnotationNotValid", "%q is neither true nor false; it has no effect", v)
 		}
 	}
 }

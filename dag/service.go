@@ -58,6 +58,10 @@ func findPort(s *corev1.Service, name string, ref portRef) (corev1.ServicePort, 
 
 func tcp(p corev1.ServicePort) bool { return p.Protocol == "" || p.Protocol == corev1.ProtocolTCP }
 
+// upstreamProtocol begins the annotations of Services that list the ports with
+// a protocol.
+const upstreamProtocol = "projectcontour.io/upstream-protocol."
+
 // portProtocol is how the port wants to be talked to: its appProtocol, else
 // the Service's annotations, else "" for HTTP/1.1.
 func portProtocol(s *corev1.Service, port corev1.ServicePort) string {
@@ -72,7 +76,7 @@ func portProtocol(s *corev1.Service, port corev1.ServicePort) string {
 		}
 	}
 	for _, protocol := range []string{"tls", "h2", "h2c"} {
-		list := strings.Split(s.Annotations["projectcontour.io/upstream-protocol."+protocol], ",")
+		list := strings.Split(s.Annotations[upstreamProtocol+protocol], ",")
 		if slices.ContainsFunc(list, func(item string) bool {
 			item = strings.TrimSpace(item)
 			return item != "" && (item == port.Name || item == strconv.Itoa(int(port.Port)))

@@ -89,7 +89,7 @@ func (s *shadows) add(i int) {
 func (s *shadows) over(i int) []Route {
 	m := s.routes[i].Match
 	for _, j := range s.byPath[m.Path] {
-		if s.implies(m, s.routes[j].Match) {
+		if s.stands(j, i) && s.implies(m, s.routes[j].Match) {
 			return []Route{s.routes[j]}
 		}
 	}
@@ -98,7 +98,7 @@ func (s *shadows) over(i int) []Route {
 	}
 	var may []Route
 	for _, j := range s.rivals(m.Path) {
-		if s.implies(m, s.routes[j].Match) {
+		if s.stands(j, i) && s.implies(m, s.routes[j].Match) {
 			may = append(may, s.routes[j])
 		}
 	}
@@ -114,6 +114,9 @@ func (s *shadows) over(i int) []Route {
 	}
 	return nil
 }
+
+// stands reports whether the route j is on every listener that i is on.
+func (s *shadows) stands(j, i int) bool { return !s.routes[j].PlainOnly || s.routes[i].PlainOnly }
 
 // rivals are routes with other paths that may take requests of the path,
 // before it.

@@ -41,10 +41,16 @@ func Mapping() map[string]string {
 		// TLSCertificateDelegation and ExtensionService.
 
 		// Ingress.
-		"Ingress spec.ingressClassName": "none: objects of other classes are not read",
-		"Ingress spec.defaultBackend":   "route of the host *, after all others",
-		"Ingress spec.rules":            "routes of the host: match.path_separated_prefix, path, safe_regex or prefix by pathType",
-		"Ingress metadata.annotations":  "none: decides which objects are read",
+		"Ingress spec.ingressClassName":                                    "none: objects of other classes are not read",
+		"Ingress spec.defaultBackend":                                      "route of the host *, after all others",
+		"Ingress spec.rules":                                               "routes of the host: match.path_separated_prefix, path, safe_regex or prefix by pathType",
+		"Ingress metadata.annotations":                                     "none: decides which objects are read",
+		"Ingress metadata.annotations[projectcontour.io/num-retries]":      "route.retry_policy.num_retries",
+		"Ingress metadata.annotations[projectcontour.io/retry-on]":         "route.retry_policy.retry_on",
+		"Ingress metadata.annotations[projectcontour.io/per-try-timeout]":  "route.retry_policy.per_try_timeout",
+		"Ingress metadata.annotations[projectcontour.io/response-timeout]": "route.timeout",
+		"Ingress metadata.annotations[projectcontour.io/request-timeout]":  "route.timeout",
+		"Ingress metadata.annotations[projectcontour.io/websocket-routes]": "route.upgrade_configs: websocket",
 
 		// Services.
 		"Service metadata.annotations[projectcontour.io/upstream-protocol.h2]":  "cluster HttpProtocolOptions: http2; transport_socket",
