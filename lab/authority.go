@@ -86,7 +86,8 @@ func (a *Authority) Sign(o CertificateOptions) (*Pair, error) {
 		}
 	}
 	if o.Expired {
-		t.NotBefore, t.NotAfter = t.NotBefore.Add(-24*time.Hour), t.NotBefore
+		t.NotBefore = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+		t.NotAfter = t.NotBefore.Add(24 * time.Hour)
 	}
 	pair, err := a.sign(t, o.RSA)
 	if err != nil {
@@ -160,5 +161,5 @@ func (a *Authority) sign(t *x509.Certificate, onRSA bool) (*Pair, error) {
 func template(name string) *x509.Certificate {
 	now := time.Now()
 	return &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature}
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(90 * 24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature}
 }

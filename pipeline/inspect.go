@@ -46,7 +46,7 @@ func (p *Pipeline) ask(ctx context.Context, question func()) error {
 }
 
 func (p *Pipeline) report() Report {
-	r := graphReport(p.graph)
+	r := graphReport(p.graph, time.Now())
 	r.Problems = append(r.Problems, p.opts.Problems...)
 	for _, found := range p.translator.invalid {
 		r.Problems = append(r.Problems, p.located(found)...)
@@ -82,9 +82,9 @@ func (t *standing) all(now time.Time) []problem.Problem {
 	return out
 }
 
-// graphReport is what the graph alone can say.
-func graphReport(g *dag.Graph) Report {
-	r := Report{Problems: g.Problems()}
+// graphReport is what the graph alone can say, at a time: certificates expire.
+func graphReport(g *dag.Graph, now time.Time) Report {
+	r := Report{Problems: append(g.Problems(), g.Expiries(now)...)}
 	for _, o := range g.Objects() {
 		object := ObjectReport{Kind: o.Object.Kind, Namespace: o.Object.Namespace,
 			Name: o.Object.Name, Status: string(o.Status), Origin: o.Origin}

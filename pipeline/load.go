@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -89,7 +90,7 @@ func build(opts Options, graph *dag.Graph, outcomes []outcome) (*Build, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Build{edge: translator.listeners.Edge, graph: graph, cache: xds.NewCache(), report: graphReport(graph)}
+	b := &Build{edge: translator.listeners.Edge, graph: graph, cache: xds.NewCache(), report: graphReport(graph, time.Now())}
 	b.cache.Apply(update)
 	for _, found := range translator.invalid {
 		problems = append(problems, locate(graph, found)...)

@@ -32,7 +32,20 @@ func Mapping() map[string]string {
 		"spec.routes[].directResponsePolicy":  "direct_response",
 		"spec.routes[].pathRewritePolicy":     "route.regex_rewrite, or route.prefix_rewrite where it is the same",
 		"spec.routes[].healthCheckPolicy":     "cluster.health_checks: http_health_check",
-		"spec.routes[].permitInsecure":        "whether the plain HTTP listener has the route, or a redirect to HTTPS",
+		// HTTPProxy: TLS and TCP.
+		"spec.virtualhost.tls.secretName":                                "filter chain of the host with DownstreamTlsContext.tls_certificate_sds_secret_configs",
+		"spec.virtualhost.tls.minimumProtocolVersion":                    "DownstreamTlsContext.tls_params.tls_minimum_protocol_version",
+		"spec.virtualhost.tls.maximumProtocolVersion":                    "DownstreamTlsContext.tls_params.tls_maximum_protocol_version",
+		"spec.virtualhost.tls.passthrough":                               "filter chain of the host with tcp_proxy and without TLS",
+		"spec.virtualhost.tls.enableFallbackCertificate":                 "filter chain without server names, and a scope of the host for it",
+		"spec.virtualhost.tls.clientValidation":                          "DownstreamTlsContext.validation_context and require_client_certificate",
+		"spec.virtualhost.tls.clientValidation.forwardClientCertificate": "manager.forward_client_cert_details, set_current_client_cert_details",
+		"spec.tcpproxy":            "tcp_proxy in the filter chain of the host",
+		"spec.tcpproxy.include":    "none: the services of the child become those of the host",
+		"spec.tcpproxy.includes":   "none: the services of the child become those of the host",
+		"TLSCertificateDelegation": "none: decides which Secrets may be served",
+
+		"spec.routes[].permitInsecure": "whether the plain HTTP listener has the route, or a redirect to HTTPS",
 
 		// HTTPProxy: how a route treats its requests.
 
@@ -41,16 +54,22 @@ func Mapping() map[string]string {
 		// TLSCertificateDelegation and ExtensionService.
 
 		// Ingress.
-		"Ingress spec.ingressClassName":                                    "none: objects of other classes are not read",
-		"Ingress spec.defaultBackend":                                      "route of the host *, after all others",
-		"Ingress spec.rules":                                               "routes of the host: match.path_separated_prefix, path, safe_regex or prefix by pathType",
-		"Ingress metadata.annotations":                                     "none: decides which objects are read",
-		"Ingress metadata.annotations[projectcontour.io/num-retries]":      "route.retry_policy.num_retries",
-		"Ingress metadata.annotations[projectcontour.io/retry-on]":         "route.retry_policy.retry_on",
-		"Ingress metadata.annotations[projectcontour.io/per-try-timeout]":  "route.retry_policy.per_try_timeout",
-		"Ingress metadata.annotations[projectcontour.io/response-timeout]": "route.timeout",
-		"Ingress metadata.annotations[projectcontour.io/request-timeout]":  "route.timeout",
-		"Ingress metadata.annotations[projectcontour.io/websocket-routes]": "route.upgrade_configs: websocket",
+		"Ingress spec.tls":              "filter chain of the host, as for spec.virtualhost.tls",
+		"Ingress spec.ingressClassName": "none: objects of other classes are not read",
+		"Ingress spec.defaultBackend":   "route of the host *, after all others",
+		"Ingress spec.rules":            "routes of the host: match.path_separated_prefix, path, safe_regex or prefix by pathType",
+		"Ingress metadata.annotations":  "none: decides which objects are read",
+		"Ingress metadata.annotations[ingress.kubernetes.io/force-ssl-redirect]":       "redirect.https_redirect on the plain HTTP listener",
+		"Ingress metadata.annotations[kubernetes.io/ingress.allow-http]":               "direct_response 404 on the plain HTTP listener",
+		"Ingress metadata.annotations[projectcontour.io/tls-minimum-protocol-version]": "DownstreamTlsContext.tls_params",
+		"Ingress metadata.annotations[projectcontour.io/tls-maximum-protocol-version]": "DownstreamTlsContext.tls_params",
+		"Ingress metadata.annotations[projectcontour.io/tls-cert-namespace]":           "none: where the Secret is looked for",
+		"Ingress metadata.annotations[projectcontour.io/num-retries]":                  "route.retry_policy.num_retries",
+		"Ingress metadata.annotations[projectcontour.io/retry-on]":                     "route.retry_policy.retry_on",
+		"Ingress metadata.annotations[projectcontour.io/per-try-timeout]":              "route.retry_policy.per_try_timeout",
+		"Ingress metadata.annotations[projectcontour.io/response-timeout]":             "route.timeout",
+		"Ingress metadata.annotations[projectcontour.io/request-timeout]":              "route.timeout",
+		"Ingress metadata.annotations[projectcontour.io/websocket-routes]":             "route.upgrade_configs: websocket",
 
 		// Services.
 		"Service metadata.annotations[projectcontour.io/upstream-protocol.h2]":  "cluster HttpProtocolOptions: http2; transport_socket",
