@@ -40,10 +40,10 @@ func Mapping() map[string]string {
 		"spec.virtualhost.tls.enableFallbackCertificate":                 "filter chain without server names, and a scope of the host for it",
 		"spec.virtualhost.tls.clientValidation":                          "DownstreamTlsContext.validation_context and require_client_certificate",
 		"spec.virtualhost.tls.clientValidation.forwardClientCertificate": "manager.forward_client_cert_details, set_current_client_cert_details",
-		"spec.tcpproxy":            "tcp_proxy in the filter chain of the host",
-		"spec.tcpproxy.include":    "none: the services of the child become those of the host",
-		"spec.tcpproxy.includes":   "none: the services of the child become those of the host",
-		"TLSCertificateDelegation": "none: decides which Secrets may be served",
+		"spec.tcpproxy":                             "tcp_proxy in the filter chain of the host",
+		"spec.tcpproxy.include":                     "none: the services of the child become those of the host",
+		"spec.tcpproxy.includes":                    "none: the services of the child become those of the host",
+		"TLSCertificateDelegation spec.delegations": "none: decides which Secrets may be served",
 
 		"spec.routes[].permitInsecure": "whether the plain HTTP listener has the route, or a redirect to HTTPS",
 
