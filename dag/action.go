@@ -158,7 +158,7 @@ func (a *actionReader) forward(r *contourv1.Route, path Path, policy *RoutePolic
 	}
 	action := Action{Rewrite: rewrite}
 	use := upstreamUse{
-		check: check, balancer: readBalance(r.LoadBalancerPolicy).balancer, idle: idle,
+		check: check, balancer: readBalance(r.LoadBalancerPolicy).balancer, idle: idle, headers: r.RequestHeadersPolicy,
 		typ: contourv1.ConditionTypeServiceError, prefix: "Spec.Routes unresolved service reference: ",
 	}
 	for i, s := range r.Services {
@@ -173,7 +173,14 @@ func (a *actionReader) forward(r *contourv1.Route, path Path, policy *RoutePolic
 	if len(shares) == 0 {
 		a.fail(contourv1.ConditionTypeServiceError, "OnlyMirror", ".services", "a route needs a service that is not a mirror")
 	}
-	return action, a.weigh(shares, action.Clusters)
+	state := a.weigh(shares, action.Clusters)
+	switch {
+	case a.withheld && state == partial:
+		state = reduced
+	case a.withheld && state == broken:
+		state = withheld
+	}
+	return action, state
 }
 
 // treatedService is one upstream, and what is done to the requests and answers

@@ -177,12 +177,21 @@ func (v *VirtualHost) probes(yield func(EndpointsKey)) {
 	if v == nil {
 		return
 	}
-	for _, r := range v.Routes {
-		for _, w := range r.Action.Clusters {
+	probed := func(list []WeightedCluster) {
+		for _, w := range list {
 			if w.Cluster.HealthPort != 0 && w.Cluster.ExternalName == "" {
 				yield(w.Cluster.EndpointsKey())
 			}
 		}
+	}
+	for _, r := range v.Routes {
+		probed(r.Action.Clusters)
+		if m := r.Action.Mirror; m != nil {
+			probed([]WeightedCluster{{Cluster: m.Cluster}})
+		}
+	}
+	if v.TCP != nil {
+		probed(v.TCP.Clusters)
 	}
 }
 

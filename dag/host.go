@@ -236,6 +236,7 @@ type verdict int
 const (
 	whole    verdict = iota
 	partial          // some services are missing; the action is what is left
+	reduced          // the same, and it must not be the last good one instead
 	broken           // there is no action
 	withheld         // there must be none, and no last good one either
 )
@@ -246,14 +247,14 @@ func (b *hostBuild) settle(c candidate, state verdict) candidate {
 	if state == whole {
 		return c
 	}
-	if state != withheld {
+	if state == partial || state == broken {
 		if action, ok := b.lastGood(c); ok {
 			c.action, c.lastGood = action, true
 			return c
 		}
 	}
 	c.unresolved = true
-	if state == partial {
+	if state == partial || state == reduced {
 		c.problems = append(c.problems, shareTakenOver(c))
 	} else {
 		// The match stays taken: a request for it must not fall through to a

@@ -277,6 +277,8 @@ type Cluster struct {
 	DNSLookupFamily string `json:"dnsLookupFamily,omitempty"`
 	// Protocol is one of the constants.
 	Protocol string `json:"protocol,omitempty"`
+	// TLS is set where Protocol is spoken over TLS.
+	TLS *UpstreamTLS `json:"tls,omitempty"`
 	// HealthCheck or TCPHealthCheck, if set, makes Envoy probe every endpoint.
 	HealthCheck    *HealthCheck    `json:"healthCheck,omitempty"`
 	TCPHealthCheck *TCPHealthCheck `json:"tcpHealthCheck,omitempty"`

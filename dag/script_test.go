@@ -361,6 +361,11 @@ func actionText(a Action) string {
 // upstreamText is what else a cluster has: its fields in the memory.
 func upstreamText(c Cluster) string {
 	c.Protocol, c.PortName, c.HealthCheck = "", "", nil
+	if c.TLS != nil && c.TLS.Validation != nil {
+		of, validation := *c.TLS, *c.TLS.Validation
+		validation.CA, of.Validation = strconv.Itoa(len(validation.CA))+" bytes", &validation
+		c.TLS = &of
+	}
 	j, _ := json.Marshal(c)
 	var fields map[string]any
 	_ = json.Unmarshal(j, &fields)

@@ -24,6 +24,8 @@ type upstreamUse struct {
 	tcpCheck *TCPHealthCheck
 	balancer LoadBalancer
 	idle     Timeout
+	// headers is the request header policy of them all; nil for none.
+	headers *contourv1.HeadersPolicy
 	// typ and prefix are those of a problem with a reference.
 	typ, prefix string
 }
@@ -51,6 +53,7 @@ func (a *actionReader) service(s contourv1.Service, use upstreamUse, field strin
 	c.LoadBalancer, c.IdleTimeout = use.balancer, use.idle
 	ok = a.healthPort(&c, s, use, field+".healthPort")
 	ok = a.slowStart(&c, s.SlowStartPolicy, field+".slowStartPolicy") && ok
+	ok = a.upstreamTLS(&c, s, use, field+".validation") && ok
 	return WeightedCluster{Cluster: c, Weight: uint32(s.Weight)}, ok
 }
 
@@ -70,6 +73,12 @@ func (a *actionReader) cluster(name string, ref portRef, protocol *string, field
 	}
 	switch c.Protocol {
 	case ProtocolHTTP1, ProtocolH2C:
+	case ProtocolTLS, ProtocolH2:
+		if err := a.reader.clientCertificate(a.settings.ClientCertificate); err != nil {
+			a.fail(contourv1.ConditionTypeTLSError, "SecretNotValid", field, "%s", err)
+			return Cluster{}, false
+		}
+		c.TLS = &UpstreamTLS{}
 	default:
 		a.fail(typ, "UnsupportedProtocol", field, "unsupported protocol: %s", c.Protocol)
 		return Cluster{}, false
@@ -85,6 +94,7 @@ func serviceEntry(r *reader, c *Cluster) *entry {
 
 // take gives the cluster what it has from its Service, and from the platform.
 func (c *Cluster) take(found *entry, port corev1.ServicePort, settings *Settings) {
+	before := c.ExternalName
 	c.Port, c.PortName = port.Port, port.Name
 	c.ExternalName, c.DNSLookupFamily = externalName(found.service), ""
 	if c.ExternalName != "" {
@@ -92,10 +102,19 @@ func (c *Cluster) take(found *entry, port corev1.ServicePort, settings *Settings
 	}
 	c.CircuitBreakers = found.breakers.or(settings.CircuitBreakers)
 	c.ConnectTimeout = settings.ConnectTimeout
+	if c.TLS != nil {
+		of := *c.TLS
+		if of.ServerName == serverName(before) {
+			of.ServerName = serverName(c.ExternalName)
+		}
+		of.Versions, of.ClientCertificate = settings.UpstreamTLS, settings.ClientCertificate
+		c.TLS = &of
+	}
 }
 
 // refresh brings a cluster of a last good action up to date with what has
-// changed around it. The error says why it cannot be served any more.
+// changed around it. The error says why it cannot be served any more: a Secret
+// or a delegation that is withdrawn is never part of a last good action.
 func (b *hostBuild) refresh(c *Cluster) error {
 	port, err := findService(b.reader, c.Namespace, c.Service, portRef{number: c.Port})
 	if err == nil && c.HealthPort != 0 {
@@ -105,5 +124,16 @@ func (b *hostBuild) refresh(c *Cluster) error {
 		return err
 	}
 	c.take(serviceEntry(b.reader, c), port, b.settings)
+	if c.TLS == nil {
+		return nil
+	}
+	if err := b.reader.clientCertificate(c.TLS.ClientCertificate); err != nil {
+		return err
+	}
+	if c.TLS.Validation != nil {
+		now := *c.TLS.Validation
+		c.TLS.Validation = &now
+		return b.reader.readCA(&now, c.Namespace)
+	}
 	return nil
 }

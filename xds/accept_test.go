@@ -9,9 +9,11 @@ import (
 	"testing"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -72,7 +74,7 @@ func (o offer) staticClusters(t testing.TB) []any {
 		for _, u := range h.clusters {
 			if !seen[u.config.Name] {
 				seen[u.config.Name] = true
-				out = append(out, asJSON(t, u.config))
+				out = append(out, asJSON(t, withoutSecrets(t, u.config)))
 			}
 		}
 	}
@@ -84,6 +86,23 @@ func (o offer) staticClusters(t testing.TB) []any {
 		}))
 	}
 	return out
+}
+
+// withoutSecrets leaves out certificates that come over ADS: without an ADS
+// stream, as in its validation mode, Envoy crashes on them.
+func withoutSecrets(t testing.TB, c *clusterv3.Cluster) *clusterv3.Cluster {
+	t.Helper()
+	if c.TransportSocket == nil {
+		return c
+	}
+	context := &tlsv3.UpstreamTlsContext{}
+	if err := c.TransportSocket.GetTypedConfig().UnmarshalTo(context); err != nil {
+		t.Fatal(err)
+	}
+	context.CommonTlsContext.TlsCertificateSdsSecretConfigs = nil
+	c = proto.CloneOf(c)
+	c.TransportSocket.ConfigType = &corev3.TransportSocket_TypedConfig{TypedConfig: mustAny(context)}
+	return c
 }
 
 // staticListeners has the listeners, and one more for all hosts, with scopes as

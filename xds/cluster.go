@@ -33,17 +33,20 @@ type upstream struct {
 	// endpoints is the name under which its endpoints are sent; empty where
 	// they are not ours.
 	endpoints string
+	// slow: see Cluster.SlowToWarm.
+	slow bool
 }
-
-// activeHealthCheck reports whether Envoy probes the endpoints.
-func (u upstream) activeHealthCheck() bool { return len(u.config.HealthChecks) > 0 }
 
 // upstreamOf names a cluster by its content: a change is a new cluster, which
 // is made and warm before a route leaves the old one.
 func upstreamOf(c *dag.Cluster) upstream {
 	config := clusterConfig(c)
 	config.Name = fmt.Sprintf("%s/%s/%d/%s", c.Namespace, c.Service, c.Port, contentHash(config))
-	return upstream{config: config, endpoints: config.GetEdsClusterConfig().GetServiceName()}
+	return upstream{
+		config:    config,
+		endpoints: config.GetEdsClusterConfig().GetServiceName(),
+		slow:      len(config.HealthChecks) > 0 || c.TLS != nil && !c.TLS.ClientCertificate.IsZero(),
+	}
 }
 
 // contentHash is ten hexadecimal digits over the whole of m. It panics where m
@@ -68,6 +71,7 @@ func clusterConfig(c *dag.Cluster) *clusterv3.Cluster {
 			// Never send requests to endpoints that are known to fail.
 			HealthyPanicThreshold: &typev3.Percent{Value: 0},
 		},
+		TransportSocket: upstreamTLS(c),
 		CircuitBreakers: circuitBreakers(c.CircuitBreakers),
 		HealthChecks:    healthChecks(c),
 		// An endpoint that is withdrawn is gone, even if it still answers probes.

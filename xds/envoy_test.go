@@ -452,7 +452,7 @@ func plainCluster(name, endpoints, text string) *Cluster {
 	if checked {
 		m.HealthChecks = []*corev3.HealthCheck{{}}
 	}
-	return &Cluster{Resource: must(m), Endpoints: endpoints, ActiveHealthCheck: checked}
+	return &Cluster{Resource: must(m), Endpoints: endpoints, SlowToWarm: checked}
 }
 
 // plainUnit is a unit with one scope and one route configuration of its name.

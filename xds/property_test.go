@@ -295,7 +295,7 @@ func anyCluster(r *rapid.T) dag.WeightedCluster {
 		Service:   mostly(r, "service", []string{"web", "api"}, []string{"a.b", "é"}),
 		Port:      mostly(r, "port", []int32{80, 443, 65535}, []int32{0, -1, 65536}),
 		PortName:  mostly(r, "port name", []string{"", "http"}, []string{"a b"}),
-		Protocol:  mostly(r, "protocol", []string{"", "h2c"}, []string{"h3"}),
+		Protocol:  mostly(r, "protocol", []string{"", "h2c", "tls", "h2"}, []string{"h3"}),
 	}
 	if rapid.Bool().Draw(r, "checked") {
 		c.HealthCheck = &dag.HealthCheck{

@@ -264,11 +264,11 @@ type (
 		Resources []keptResource `json:"resources"`
 	}
 	keptResource struct {
-		TypeURL           string `json:"type"`
-		Name              string `json:"name"`
-		Body              []byte `json:"body"`
-		Endpoints         string `json:"endpoints,omitempty"`
-		ActiveHealthCheck bool   `json:"activeHealthCheck,omitempty"`
+		TypeURL    string `json:"type"`
+		Name       string `json:"name"`
+		Body       []byte `json:"body"`
+		Endpoints  string `json:"endpoints,omitempty"`
+		SlowToWarm bool   `json:"slowToWarm,omitempty"`
 	}
 )
 
@@ -310,7 +310,7 @@ func keep(e *entry) keptUnit {
 	}
 	for _, cl := range e.served.Clusters {
 		r := keepResource(cl.Resource)
-		r.Endpoints, r.ActiveHealthCheck = cl.Endpoints, cl.ActiveHealthCheck
+		r.Endpoints, r.SlowToWarm = cl.Endpoints, cl.SlowToWarm
 		k.Resources = append(k.Resources, r)
 	}
 	for r := range e.served.paths {
@@ -379,7 +379,7 @@ func (k keptUnit) unit() (entryKey, *Unit, error) {
 			}
 			u.alone = r
 		case of == kindCluster:
-			u.Clusters = append(u.Clusters, &Cluster{r, kept.Endpoints, kept.ActiveHealthCheck})
+			u.Clusters = append(u.Clusters, &Cluster{r, kept.Endpoints, kept.SlowToWarm})
 		case of == kindScope:
 			u.Scopes = append(u.Scopes, r)
 		case of == kindRoute:

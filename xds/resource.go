@@ -143,8 +143,9 @@ type Cluster struct {
 	*Resource
 	// Endpoints is the name of its ClusterLoadAssignment; empty when it has none.
 	Endpoints string
-	// ActiveHealthCheck says that Envoy probes the endpoints before first use.
-	ActiveHealthCheck bool
+	// SlowToWarm says that Envoy does more before first use than to take the
+	// endpoints: it probes them, or waits for a certificate of its own.
+	SlowToWarm bool
 }
 
 // Unit is what changes together: the resources of one host. Its scopes and
@@ -215,7 +216,7 @@ func (u *Unit) equal(o *Unit) bool {
 		slices.EqualFunc(u.Routes, o.Routes, alike) &&
 		slices.EqualFunc(u.Scopes, o.Scopes, alike) &&
 		slices.EqualFunc(u.Clusters, o.Clusters, func(a, b *Cluster) bool {
-			return alike(a.Resource, b.Resource) && a.Endpoints == b.Endpoints && a.ActiveHealthCheck == b.ActiveHealthCheck
+			return alike(a.Resource, b.Resource) && a.Endpoints == b.Endpoints && a.SlowToWarm == b.SlowToWarm
 		})
 }
 

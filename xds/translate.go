@@ -206,7 +206,7 @@ func (h *hostResources) unit() (*Unit, error) {
 		if err != nil {
 			return nil, err
 		}
-		u.Clusters = append(u.Clusters, &Cluster{Resource: r, Endpoints: c.endpoints, ActiveHealthCheck: c.activeHealthCheck()})
+		u.Clusters = append(u.Clusters, &Cluster{Resource: r, Endpoints: c.endpoints, SlowToWarm: c.slow})
 	}
 	return u, nil
 }

@@ -139,10 +139,12 @@ func unlessZero(n uint32) *wrapperspb.UInt32Value {
 	return wrapperspb.UInt32(n)
 }
 
-// setHTTP says which HTTP is spoken to the endpoints, and for how long an idle
-// connection is kept. What Envoy does anyway is not sent.
+// setHTTP says which HTTP is spoken to the endpoints, for how long an idle
+// connection is kept, and which request header names the server. What Envoy
+// does anyway is not sent.
 func setHTTP(config *clusterv3.Cluster, c *dag.Cluster) {
-	if !http2(c) && c.IdleTimeout == 0 {
+	auto := c.TLS != nil && c.TLS.ServerNameHeader != ""
+	if !http2(c) && c.IdleTimeout == 0 && !auto {
 		return
 	}
 	options := http2Upstream()
@@ -157,6 +159,11 @@ func setHTTP(config *clusterv3.Cluster, c *dag.Cluster) {
 	}
 	if c.IdleTimeout != 0 {
 		options.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: timeout(c.IdleTimeout)}
+	}
+	if auto {
+		options.UpstreamHttpProtocolOptions = &corev3.UpstreamHttpProtocolOptions{
+			AutoSni: true, OverrideAutoSniHeader: c.TLS.ServerNameHeader,
+		}
 	}
 	config.TypedExtensionProtocolOptions = httpOptionsOf(options)
 }
@@ -235,6 +242,9 @@ func checkUpstream(c *dag.Cluster) string {
 		return "it has both an HTTP and a TCP health check"
 	}
 	why := checkTimeout("idle timeout of a connection", c.IdleTimeout)
+	if why == "" {
+		why = checkUpstreamTLS(c)
+	}
 	if why == "" && c.HealthCheck != nil {
 		why = checkHealthCheck(c.HealthCheck)
 	}

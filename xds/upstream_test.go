@@ -2,11 +2,14 @@ package xds
 
 import (
 	"math"
+	"strings"
+	"sync"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"isoline.dev/isoline/dag"
+	"isoline.dev/isoline/lab"
 )
 
 // anyUpstream gives a cluster what says how its endpoints are found and
@@ -36,6 +39,9 @@ func anyUpstream(r *rapid.T, c *dag.Cluster) {
 			HealthyThreshold:   mostly(r, "healthy", []uint32{1, 1 << 31}, []uint32{0}),
 		}
 	}
+	if over := c.Protocol == dag.ProtocolTLS || c.Protocol == dag.ProtocolH2; over != rare(r, "TLS") {
+		c.TLS = anyUpstreamTLS(r)
+	}
 	slow := c.LoadBalancer == dag.BalanceRoundRobin || c.LoadBalancer == dag.BalanceLeastRequest
 	if slow && rapid.Bool().Draw(r, "slow start") || rare(r, "slow start") {
 		c.SlowStart = &dag.SlowStart{
@@ -59,4 +65,30 @@ func anyHash(r *rapid.T) dag.Hash {
 		h.SourceIP = !rare(r, "nothing is hashed")
 	}
 	return h
+}
+
+// someAuthority is a bundle that is right.
+var someAuthority = sync.OnceValue(func() string {
+	a, err := lab.NewAuthority("upstreams")
+	if err != nil {
+		panic(err)
+	}
+	return string(a.PEM)
+})
+
+func anyUpstreamTLS(r *rapid.T) *dag.UpstreamTLS {
+	t := &dag.UpstreamTLS{
+		ServerName:        mostly(r, "server name", []string{"", "", "web.example.com"}, []string{"a b", "a:80", "\xff", strings.Repeat("x", 300)}),
+		ServerNameHeader:  mostly(r, "server name header", []string{"", "", "x-host", ":authority"}, []string{"a b", ":", "\x00"}),
+		Versions:          dag.TLSVersions{Minimum: rapid.SampledFrom([]string{"", "1.2", "1.3"}).Draw(r, "minimum")},
+		ClientCertificate: mostly(r, "client certificate", []dag.SecretRef{{}, {Namespace: "a", Name: "b"}}, []dag.SecretRef{{Namespace: "\xff"}}),
+	}
+	if rapid.Bool().Draw(r, "validated") {
+		t.Validation = &dag.UpstreamValidation{
+			CA: mostly(r, "authority", []string{someAuthority(), someAuthority() + someAuthority()},
+				[]string{"", "x", someAuthority() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "\xff"}),
+			SubjectNames: mostly(r, "subjects", [][]string{{"a"}, {"a", "10.0.0.1", "spiffe://a/b"}, {"*.x"}}, [][]string{nil, {""}, {"\x00"}, {"\xff"}}),
+		}
+	}
+	return t
 }

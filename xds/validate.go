@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -225,7 +226,7 @@ func checkCluster(c *dag.Cluster) string {
 		why = "its port is not between 1 and 65535"
 	case c.PortName != "" && !dnsLabel.MatchString(c.PortName):
 		why = "its port's name is not a DNS label"
-	case c.Protocol != dag.ProtocolHTTP1 && c.Protocol != dag.ProtocolH2C:
+	case !slices.Contains([]string{dag.ProtocolHTTP1, dag.ProtocolH2C, dag.ProtocolTLS, dag.ProtocolH2}, c.Protocol):
 		why = fmt.Sprintf("its protocol %.32q is unknown", c.Protocol)
 	default:
 		why = checkUpstream(c)

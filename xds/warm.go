@@ -4,11 +4,11 @@ import "time"
 
 // When a cluster is warm, that is, when routes to it can go out:
 //
-//   - Without active health checks: when the Envoy has acknowledged endpoints
+//   - As a rule: when the Envoy has acknowledged endpoints
 //     that were sent behind the cluster. Its CDS ACK is no use, because Envoy
 //     withholds that while any cluster, of whomever, is warming.
-//   - With active health checks, or without endpoints of ours: when the Envoy
-//     has acknowledged the cluster.
+//   - With active health checks or a client certificate, or without endpoints
+//     of ours: when the Envoy has acknowledged the cluster.
 //   - In any case when the grace is over.
 //
 // An Envoy that watches the endpoints already, for another cluster, takes them
@@ -70,7 +70,7 @@ func (s *session) refresh(t *thing) {
 	if t.warm || t.since > 0 || t.want == nil || t.sent != t.want.Version() {
 		return
 	}
-	if t.load == nil || t.cluster.ActiveHealthCheck {
+	if t.load == nil || t.cluster.SlowToWarm {
 		t.force = true
 		s.mark(t)
 	} else if t.load.named {
@@ -90,7 +90,7 @@ func (s *session) reheat(t *thing) {
 	if t.warm || t.since == 0 || t.want == nil || t.sent != t.want.Version() {
 		return
 	}
-	if t.load == nil || t.cluster.ActiveHealthCheck {
+	if t.load == nil || t.cluster.SlowToWarm {
 		if t.answeredAt >= t.since {
 			s.heat(t)
 		}
