@@ -8,6 +8,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	filev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/stream/v3"
+	withoutqueryv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/req_without_query/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"isoline.dev/isoline/manifest"
@@ -67,25 +68,32 @@ func (a *AccessLog) filter() *accesslogv3.AccessLogFilter {
 
 // format is nil where it is Envoy's own.
 func (a *AccessLog) format() *corev3.SubstitutionFormatString {
+	f := &corev3.SubstitutionFormatString{}
+	text := a.Text
 	switch {
 	case len(a.Fields) > 0:
 		fields := &structpb.Struct{Fields: map[string]*structpb.Value{}}
 		for name, format := range a.Fields {
 			fields.Fields[name] = structpb.NewStringValue(format)
+			text += format
 		}
-		return &corev3.SubstitutionFormatString{
-			Format:          &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields},
-			OmitEmptyValues: true,
-		}
-	case a.Text != "":
-		return &corev3.SubstitutionFormatString{Format: &corev3.SubstitutionFormatString_TextFormatSource{
+		f.Format = &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields}
+		f.OmitEmptyValues = true
+	case text != "":
+		f.Format = &corev3.SubstitutionFormatString_TextFormatSource{
 			TextFormatSource: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{
-				InlineString: strings.TrimSuffix(a.Text, "\n") + "\n",
+				InlineString: strings.TrimSuffix(text, "\n") + "\n",
 			}},
-		}}
+		}
 	default:
 		return nil
 	}
+	if strings.Contains(text, "%REQ_WITHOUT_QUERY(") { // the one operator that Envoy has to be given
+		f.Formatters = []*corev3.TypedExtensionConfig{{
+			Name: "envoy.formatter.req_without_query", TypedConfig: mustAny(&withoutqueryv3.ReqWithoutQuery{}),
+		}}
+	}
+	return f
 }
 
 // sourceMetadata names the object that a route comes from, where Contour's
