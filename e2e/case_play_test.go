@@ -186,8 +186,8 @@ func (s sighting) check(server caseServer, before int) error {
 		all = u.Checks()
 	}
 	if s.count >= 0 {
-		if len(all) != s.count {
-			return fmt.Errorf("it saw %d requests, want %d", len(all), s.count)
+		if len(all) < s.count || len(all) > s.most {
+			return fmt.Errorf("it saw %d requests, want %d to %d", len(all), s.count, s.most)
 		}
 		return nil
 	}
@@ -299,6 +299,9 @@ func (w *caseWorld) dialTLS(ctx context.Context, e *exchange, config *tls.Config
 
 // send sends one request.
 func (c *caseClient) send(w *caseWorld, e *exchange) reply {
+	if e.method == methodWebsocket {
+		return c.speak(w, e)
+	}
 	refused := func(err error) reply { return reply{status: "refused", err: err} }
 	var body io.Reader
 	if len(e.send) > 0 {

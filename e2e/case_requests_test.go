@@ -61,6 +61,7 @@ type sighting struct {
 	server string
 	checks bool // health checks, not requests
 	count  int  // -1: not counted
+	most   int
 	fact   expectation
 }
 
@@ -218,7 +219,7 @@ func (e *exchange) answered(text string) error {
 	return nil
 }
 
-// sawLine reads "SERVER saw N requests", "SERVER saw FACT" and
+// sawLine reads "SERVER saw N requests", or N..M, "SERVER saw FACT" and
 // "SERVER was checked with FACT".
 func (e *exchange) sawLine(server, rest string) error {
 	s := sighting{server: server, count: -1}
@@ -229,9 +230,12 @@ func (e *exchange) sawLine(server, rest string) error {
 	}
 	words := strings.Fields(rest)
 	if len(words) == 2 && strings.HasPrefix(words[1], "request") {
-		var err error
-		s.count, err = strconv.Atoi(words[0])
+		least, most, between := strings.Cut(words[0], "..")
+		if !between {
+			most = least
+		}
 		e.saw = append(e.saw, s)
+		_, err := fmt.Sscan(least+" "+most, &e.saw[len(e.saw)-1].count, &e.saw[len(e.saw)-1].most)
 		return err
 	}
 	var err error

@@ -63,7 +63,11 @@ func Load(ctx context.Context, opts Options) (*Build, error) {
 			return nil, err
 		}
 	}
-	return build(opts, newGraph(opts.Config, c.policy, before.served()), outcomes)
+	graph, err := newGraph(opts.Config, c.policy, before.served())
+	if err != nil {
+		return nil, err
+	}
+	return build(opts, graph, outcomes)
 }
 
 func build(opts Options, graph *dag.Graph, outcomes []outcome) (*Build, error) {
@@ -102,9 +106,16 @@ func build(opts Options, graph *dag.Graph, outcomes []outcome) (*Build, error) {
 }
 
 // newGraph is an empty graph under a configuration.
-func newGraph(c *config.Config, policy *team.Policy, memory map[string]*dag.VirtualHost) *dag.Graph {
+func newGraph(c *config.Config, policy *team.Policy, memory map[string]*dag.VirtualHost) (*dag.Graph, error) {
+	s := settings(c)
+	if err := dag.CheckDefaultHeaders(s.RequestHeaders); err != nil {
+		return nil, fmt.Errorf("routing.requestHeaders: %w", err)
+	}
+	if err := dag.CheckDefaultHeaders(s.ResponseHeaders); err != nil {
+		return nil, fmt.Errorf("routing.responseHeaders: %w", err)
+	}
 	return dag.New(dag.Options{RootNamespaces: c.Cluster.RootNamespaces, WatchNamespaces: c.Cluster.WatchNamespaces,
-		IngressClasses: c.Cluster.IngressClasses, Policy: policy, Settings: settings(c)}, memory)
+		IngressClasses: c.Cluster.IngressClasses, Policy: policy, Settings: s}, memory), nil
 }
 
 // Report is what there is to say about the build.

@@ -113,7 +113,9 @@ func New(opts Options) (*Pipeline, error) {
 			return nil, err
 		}
 	}
-	p.graph = newGraph(opts.Config, p.compiler.policy, p.memory.served())
+	if p.graph, err = newGraph(opts.Config, p.compiler.policy, p.memory.served()); err != nil {
+		return nil, err
+	}
 	p.cache = xds.NewCache()
 	p.server = xds.NewServer(p.cache, xds.ServerOptions{WarmGrace: opts.Config.XDS.WarmGrace.Std(),
 		Observer: &observer{metrics: p.metrics, log: p.log, refusals: p.refusals}})

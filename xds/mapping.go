@@ -48,6 +48,24 @@ func Mapping() map[string]string {
 		"spec.routes[].permitInsecure": "whether the plain HTTP listener has the route, or a redirect to HTTPS",
 
 		// HTTPProxy: how a route treats its requests.
+		"spec.routes[].requestHeadersPolicy":                             "Route.request_headers_to_add and _to_remove; Host: route.host_rewrite_literal, or host_rewrite_header",
+		"spec.routes[].responseHeadersPolicy":                            "Route.response_headers_to_add and _to_remove",
+		"spec.routes[].cookieRewritePolicies":                            "lua: LuaPerRoute.filter_context of each of weighted_clusters, for one fixed script",
+		"spec.routes[].services[].requestHeadersPolicy":                  "weighted_clusters.request_headers_to_add and _to_remove; Host: host_rewrite_literal; of a mirror: request_headers_mutations",
+		"spec.routes[].services[].responseHeadersPolicy":                 "weighted_clusters.response_headers_to_add and _to_remove",
+		"spec.routes[].services[].cookieRewritePolicies":                 "lua: LuaPerRoute.filter_context of its weighted cluster",
+		"spec.routes[].services[].mirror":                                "route.request_mirror_policies; weight: runtime_fraction",
+		"spec.routes[].timeoutPolicy.response":                           "route.timeout",
+		"spec.routes[].timeoutPolicy.idle":                               "route.idle_timeout",
+		"spec.routes[].retryPolicy.count":                                "route.retry_policy.num_retries",
+		"spec.routes[].retryPolicy.perTryTimeout":                        "route.retry_policy.per_try_timeout",
+		"spec.routes[].retryPolicy.retryOn":                              "route.retry_policy.retry_on",
+		"spec.routes[].retryPolicy.retriableStatusCodes":                 "route.retry_policy.retriable_status_codes",
+		"spec.routes[].enableWebsockets":                                 "route.upgrade_configs: websocket",
+		"spec.routes[].internalRedirectPolicy.maxInternalRedirects":      "route.internal_redirect_policy.max_internal_redirects",
+		"spec.routes[].internalRedirectPolicy.redirectResponseCodes":     "route.internal_redirect_policy.redirect_response_codes",
+		"spec.routes[].internalRedirectPolicy.allowCrossSchemeRedirect":  "route.internal_redirect_policy.allow_cross_scheme_redirect; SafeOnly: predicate safe_cross_scheme",
+		"spec.routes[].internalRedirectPolicy.denyRepeatedRouteRedirect": "route.internal_redirect_policy.predicates: previous_routes",
 
 		// HTTPProxy: what holds for a host.
 
