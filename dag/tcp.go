@@ -1,7 +1,6 @@
 package dag
 
 import (
-	"math"
 	"slices"
 	"strconv"
 
@@ -80,35 +79,44 @@ func tcpInclude(p *contourv1.TCPProxy) (*contourv1.TCPProxyInclude, string) {
 
 // tcpServices reads the services of a tcpproxy.
 func (b *hostBuild) tcpServices(e *entry, chain []manifest.Key) *TCPProxy {
+	spec := e.proxy.Spec.TCPProxy
 	a := actionReader{reader: b.reader, settings: b.settings, owner: e, field: tcpField}
+	defer func() { b.problems = append(b.problems, a.problems...) }()
+	check, err := readTCPHealthCheck(spec.HealthCheckPolicy)
+	if err != nil {
+		a.fail(contourv1.ConditionTypeTCPProxyError, "HealthCheckPolicyInvalid", ".healthCheckPolicy", "%s", err)
+		return nil
+	}
+	use := upstreamUse{
+		tcpCheck: check, balancer: a.tcpBalancer(spec.LoadBalancerPolicy),
+		typ: contourv1.ConditionTypeTCPProxyError, prefix: "Spec.TCPProxy unresolved service reference: ",
+	}
 	proxy := &TCPProxy{Owner: e.key(), Field: tcpField, Chain: chain}
-	for i, s := range e.proxy.Spec.TCPProxy.Services {
-		if w, ok := a.tcpService(s, ".services["+strconv.Itoa(i)+"]"); ok {
+	for i, s := range spec.Services {
+		field := ".services[" + strconv.Itoa(i) + "]"
+		a.ignoredByTCP(s, field)
+		s.SlowStartPolicy = nil
+		if w, ok := a.service(s, use, field); ok {
 			proxy.Clusters = append(proxy.Clusters, w)
 		}
 	}
-	if a.weigh(e.proxy.Spec.TCPProxy.Services, proxy.Clusters) == broken {
-		proxy = nil
+	if a.weigh(spec.Services, proxy.Clusters) == broken {
+		return nil
 	}
-	b.problems = append(b.problems, a.problems...)
 	return proxy
 }
 
-func (a *actionReader) tcpService(s contourv1.Service, field string) (WeightedCluster, bool) {
-	typ := contourv1.ConditionTypeTCPProxyError
-	switch {
-	case s.Port < 1 || s.Port > 65535:
-		a.fail(typ, "ServicePortInvalid", field+".port", "service %q: port must be in the range 1-65535", s.Name)
-		return WeightedCluster{}, false
-	case s.Weight < 0 || s.Weight > math.MaxUint32:
-		a.fail(typ, "ServiceWeightInvalid", field+".weight",
-			"service %q: weight must be in the range 0-%d", s.Name, uint32(math.MaxUint32))
-		return WeightedCluster{}, false
+// tcpBalancer is how connections are balanced. There is no request to hash.
+func (a *actionReader) tcpBalancer(p *contourv1.LoadBalancerPolicy) LoadBalancer {
+	if p != nil && (p.Strategy == strategyCookie || p.Strategy == strategyRequestHash) {
+		a.warn(contourv1.ConditionTypeTCPProxyError, reasonIgnoredField, ".loadBalancerPolicy",
+			"ignoring field %q; %s load balancer policy is not supported for TCPProxies",
+			"Spec.TCPProxy.LoadBalancerPolicy", p.Strategy)
+		return BalanceRoundRobin
 	}
-	a.ignoredByTCP(s, field)
-	cluster, ok := a.cluster(s.Name, portRef{number: int32(s.Port)}, s.Protocol, field,
-		typ, "Spec.TCPProxy unresolved service reference: ")
-	return WeightedCluster{Cluster: cluster, Weight: uint32(s.Weight)}, ok
+	b := readBalance(p)
+	a.warnIgnored(contourv1.ConditionTypeTCPProxyError, ".loadBalancerPolicy", b)
+	return b.balancer
 }
 
 // ignoredByTCP warns of what means nothing for connections.
@@ -124,7 +132,7 @@ func (a *actionReader) ignoredByTCP(s contourv1.Service, field string) {
 		{"slowStartPolicy", s.SlowStartPolicy != nil},
 	} {
 		if f.set {
-			a.warn(contourv1.ConditionTypeTCPProxyError, "IgnoredField", field+"."+f.name,
+			a.warn(contourv1.ConditionTypeTCPProxyError, reasonIgnoredField, field+"."+f.name,
 				"ignoring field %q; it has no meaning for a TCPProxy", "Spec.TCPProxy.Services."+f.name)
 		}
 	}
