@@ -90,7 +90,7 @@ func (w *caseWorld) try(e *exchange) error {
 		r.took = time.Since(start)
 		replies = append(replies, r)
 	}
-	return errors.Join(append(w.checkReplies(e, replies), w.checkSaw(e, before)...)...)
+	return errors.Join(append(w.checkReplies(e, replies), append(w.checkSaw(e, before), w.checkLog(e)...)...)...)
 }
 
 // checkReplies compares the replies with the outcomes and expectations.

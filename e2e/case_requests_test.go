@@ -33,6 +33,7 @@ type exchange struct {
 	answer   []expectation // of headers, and of what is received
 	took     [2]time.Duration
 	saw      []sighting
+	logged   []expectation // of the access log's last line
 }
 
 // outcome is one way in which a request may be answered.
@@ -162,6 +163,10 @@ func (e *exchange) detail(line string) (err error) {
 			err = nil
 		}
 		e.answer = append(e.answer, x)
+		return err
+	case "logged":
+		x, err := readExpectation(rest)
+		e.logged = append(e.logged, x)
 		return err
 	case "certificate":
 		e.answer = append(e.answer, expectation{name: "certificate", exactly: rest})

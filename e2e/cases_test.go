@@ -382,7 +382,7 @@ spec:
   ingressClassName: %[3]s
   virtualhost: {fqdn: %[1]s%%[1]d.invalid}
   routes: [{directResponsePolicy: {statusCode: 204}}]
-`, markerName, first("rootNamespaces", "isoline-cases"), first("ingressClasses", "isoline"))
+`, markerName, first("rootNamespaces", first("watchNamespaces", "isoline-cases")), first("ingressClasses", "isoline"))
 }
 
 // load replaces what is served by the manifests, and returns the report when

@@ -209,7 +209,7 @@ func StartEnvoy(ctx context.Context, log io.Writer, dir string, bootstrap []byte
 		return nil, err
 	}
 	p, err := Start(ctx, log, []string{"PATH=/usr/bin:/bin"}, path, "-c", file,
-		"--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning", "--drain-time-s", "1")
+		"--concurrency", "1", "--use-dynamic-base-id", "--log-level", "warning", "--drain-time-s", "1", "--file-flush-interval-msec", "50")
 	if err != nil {
 		return nil, err
 	}

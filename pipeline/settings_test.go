@@ -3,6 +3,7 @@ package pipeline
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -99,5 +100,89 @@ func TestEveryDocumentedSettingReachesTheGraph(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// unset are the fields of a struct that have their zero value.
+func unset(v any) (names []string) {
+	r := reflect.ValueOf(v)
+	for i := range r.NumField() {
+		if r.Field(i).IsZero() {
+			names = append(names, r.Type().Field(i).Name)
+		}
+	}
+	return names
+}
+
+func TestEverySettingHasAKey(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "isoline.yaml")
+	if err := os.WriteFile(file, []byte(`apiVersion: isoline.dev/v1alpha1
+kind: Config
+listeners:
+  http: {address: "::"}
+  https: {address: "::"}
+  proxyProtocol: true
+  trustedHops: 1
+  httpVersions: [HTTP/1.1, HTTP/2]
+  serverHeader: overwrite
+  compression: zstd
+  normalizePaths: false
+  mergeSlashes: false
+  escapedSlashes: keep
+  underscores: allow
+  stripTrailingHostDot: true
+  connectionBalancer: exact
+  limits: {buffer: 1Ki, requestHeaders: 2Ki, acceptsPerEvent: 3, requestsPerConnection: 4, http2Streams: 5,
+    http2StreamWindow: 70000, http2ConnectionWindow: 80000, connections: 8, requestsPerIOCycle: 9}
+  timeouts: {request: 1s, requestHeaders: 2s, connectionIdle: 3s, streamIdle: 4s, maxConnectionDuration: 5s,
+    delayedClose: 6s, shutdownGrace: 7s}
+  tls: {minimum: "1.2", maximum: "1.2", ciphers: [AES128-SHA]}
+  socket: {tos: 1, trafficClass: 2}
+  accessLog: {level: error, format: json, fields: [method], path: /x}
+routing:
+  fallbackCertificate: a/b
+  disablePermitInsecure: true
+  externalNames: true
+  requestHeaders: {set: {a: b}}
+  responseHeaders: {set: {a: b}}
+  headersOnIngress: true
+  authorization: {extensionService: a/b}
+  rateLimit: {extensionService: a/b, failOpen: true, enableXRateLimitHeaders: true, enableResourceExhaustedCode: true,
+    defaultGlobalRateLimitPolicy: {descriptors: []}}
+upstreams:
+  clientCertificate: a/b
+  tls: {minimum: "1.3"}
+  connectTimeout: 1s
+  responseTimeout: infinity
+  dnsLookupFamily: v4
+  requestsPerConnection: 1
+  buffer: 1Ki
+  circuitBreakers: {maxRequests: 1}
+envoy: {maxHeap: 1Gi, maxConnections: 2}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names := unset(edge(&c.Listeners)); len(names) > 0 {
+		t.Errorf("the edge's %v cannot be set", names)
+	}
+	if names := unset(settings(c)); len(names) > 0 {
+		t.Errorf("the settings' %v cannot be set", names)
+	}
+	if names := unset(*settings(c).RateLimit); len(names) > 0 {
+		t.Errorf("the rate limit service's %v cannot be set", names)
+	}
+	log := accessLog(c.Listeners.AccessLog)
+	log.Text = "the other format"
+	if names := unset(log); len(names) > 0 {
+		t.Errorf("the access log's %v cannot be set", names)
+	}
+	var o xds.BootstrapOptions
+	BootstrapLimits(c, &o)
+	if o.MaxHeapBytes != 1<<30 || o.MaxConnections != 2 || o.ListenerConnections != 8 || o.RequestsPerIOCycle != 9 {
+		t.Errorf("the bootstrap's limits are %+v", o)
 	}
 }
