@@ -82,11 +82,11 @@ func (w *caseWorld) try(e *exchange) error {
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.CloseIdleConnections()
 	var replies []reply
 	for range e.times {
 		start := time.Now()
-		r := c.send(w, e)
+		r := w.send(c, e)
 		r.took = time.Since(start)
 		replies = append(replies, r)
 	}
@@ -197,16 +197,32 @@ func (s sighting) check(server caseServer, before int) error {
 	return s.fact.met(all[len(all)-1][s.fact.name])
 }
 
-// caseClient sends the requests of one block.
-type caseClient struct {
-	http *http.Client
-	base *http.Transport
+// send sends one request, as its method asks for.
+func (w *caseWorld) send(c *http.Client, e *exchange) reply {
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience/3)
+	defer cancel()
+	var r reply
+	var err error
+	switch e.method {
+	case "GRPC":
+		r, err = w.callGRPC(ctx, e)
+	case "GRPC-WEB":
+		r, err = w.callGRPCWeb(ctx, c, e)
+	case "WEBSOCKET":
+		r, err = w.openWebsocket(ctx, c, e)
+	case "CONNECT":
+		r, err = w.connect(ctx, e)
+	default:
+		r, err = w.request(ctx, c, e)
+	}
+	if err != nil {
+		return reply{status: "refused", err: err}
+	}
+	return r
 }
 
-func (c *caseClient) close() { c.base.CloseIdleConnections() }
-
 // client is a client with connections of its own, made as the block asks for.
-func (w *caseWorld) client(e *exchange) (*caseClient, error) {
+func (w *caseWorld) client(e *exchange) (*http.Client, error) {
 	config, err := w.clientTLS(e)
 	if err != nil {
 		return nil, err
@@ -221,7 +237,7 @@ func (w *caseWorld) client(e *exchange) (*caseClient, error) {
 		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return w.dialTLS(ctx, e, config)
 		}}
-	c := &http.Client{Transport: transport, Timeout: patience,
+	c := &http.Client{Transport: transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if session, ok := e.with["session"]; ok {
 		if w.sessions == nil {
@@ -234,7 +250,7 @@ func (w *caseWorld) client(e *exchange) (*caseClient, error) {
 		}
 		c.Jar = w.sessions[session]
 	}
-	return &caseClient{http: c, base: transport}, nil
+	return c, nil
 }
 
 // clientTLS is how the client of a block speaks TLS. It takes any certificate:
@@ -297,35 +313,37 @@ func (w *caseWorld) dialTLS(ctx context.Context, e *exchange, config *tls.Config
 	return secured, nil
 }
 
-// send sends one request.
-func (c *caseClient) send(w *caseWorld, e *exchange) reply {
-	if e.method == methodWebsocket {
-		return c.speak(w, e)
-	}
-	refused := func(err error) reply { return reply{status: "refused", err: err} }
+// request sends an HTTP request.
+func (w *caseWorld) request(ctx context.Context, c *http.Client, e *exchange) (reply, error) {
 	var body io.Reader
 	if len(e.send) > 0 {
 		body = strings.NewReader(w.expand(strings.Join(e.send, "\n")))
 	}
-	req, err := http.NewRequestWithContext(w.t.Context(), e.method, w.expand(e.url), body)
+	req, err := http.NewRequestWithContext(ctx, e.method, w.expand(e.url), body)
 	if err != nil {
-		return refused(err)
+		return reply{}, err
 	}
-	for _, h := range e.headers {
-		if strings.EqualFold(h[0], "host") {
-			req.Host = w.expand(h[1])
-			continue
-		}
-		req.Header.Add(h[0], w.expand(h[1]))
+	req.Header = w.headers(e)
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host
 	}
-	if req.Header.Get("User-Agent") == "" {
-		req.Header["User-Agent"] = []string{"isoline-case"}
-	}
-	resp, err := c.http.Do(req)
+	resp, err := c.Do(req)
 	if err != nil {
-		return refused(err)
+		return reply{}, err
 	}
-	return replyOf(resp)
+	return replyOf(resp), nil
+}
+
+// headers are what the block sends.
+func (w *caseWorld) headers(e *exchange) http.Header {
+	h := http.Header{}
+	for _, pair := range e.headers {
+		h.Add(pair[0], w.expand(pair[1]))
+	}
+	if h.Get("User-Agent") == "" {
+		h.Set("User-Agent", "isoline-case")
+	}
+	return h
 }
 
 func replyOf(resp *http.Response) reply {

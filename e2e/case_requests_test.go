@@ -145,7 +145,9 @@ func (e *exchange) detail(line string) (err error) {
 		e.headers = append(e.headers, [2]string{name, strings.TrimSpace(value)})
 	case "<":
 		x, err := readExpectation(rest)
-		x.name = "header " + strings.ToLower(x.name)
+		if x.name = strings.ToLower(x.name); !strings.HasPrefix(x.name, "trailer ") {
+			x.name = "header " + x.name
+		}
 		e.answer = append(e.answer, x)
 		return err
 	case "with":

@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -25,6 +29,7 @@ type caseServer struct {
 	// appProtocol is that of the Service's port; empty for none.
 	appProtocol string
 	labServer
+	stop func()
 }
 
 // labServer is a server of the lab, whatever its kind.
@@ -79,58 +84,77 @@ func (w *caseWorld) startServer(words []string) error {
 		if replicas > 1 {
 			instance = fmt.Sprintf("%s-%d", words[0], i)
 		}
-		s, err := w.start(kind, instance, o)
-		if err != nil {
-			return err
-		}
 		if _, twice := w.servers[instance]; twice {
 			return fmt.Errorf("there is a %s already", instance)
 		}
-		w.servers[instance] = caseServer{declared: words[0], namespace: namespace, service: name, port: port, appProtocol: o["appProtocol"], labServer: s}
+		ctx, stop := context.WithCancel(w.t.Context())
+		s, err := w.start(ctx, kind, instance, o)
+		if err != nil {
+			stop()
+			return err
+		}
+		w.t.Cleanup(stop)
+		w.servers[instance] = caseServer{declared: words[0], namespace: namespace, service: name, port: port,
+			appProtocol: o["appProtocol"], labServer: s, stop: stop}
 		w.order = append(w.order, instance)
 	}
 	return nil
 }
 
-// start starts one server of a kind.
-func (w *caseWorld) start(kind, name string, o serverOptions) (labServer, error) {
-	ctx := w.t.Context()
-	switch kind {
-	case "http", "https":
-		u, err := (*lab.Upstream)(nil), error(nil)
-		if kind == "http" {
-			u, err = lab.StartUpstream(ctx, name)
-		} else if config, bad := w.serverTLS(o["certificate"], o["clients"]); bad != nil {
-			err = bad
-		} else {
-			u, err = lab.StartTLSUpstream(ctx, name, config)
-		}
-		if err != nil {
-			return nil, err
-		}
-		w.t.Cleanup(func() { <-u.Done() })
-		return u, o.set(u)
-	case "tcp", "tls":
-		var s *lab.TCP
+// start starts one server of a kind, until ctx ends.
+func (w *caseWorld) start(ctx context.Context, kind, name string, o serverOptions) (labServer, error) {
+	var config *tls.Config
+	if certificate := o["certificate"]; certificate != "" {
 		var err error
-		if kind == "tcp" {
-			s, err = lab.StartTCP(ctx, name, nil)
-		} else if config, bad := w.serverTLS(o["certificate"], o["clients"]); bad != nil {
-			err = bad
-		} else {
-			s, err = lab.StartTCP(ctx, name, config)
-		}
-		if err != nil {
+		if config, err = w.serverTLS(certificate, o["clients"]); err != nil {
 			return nil, err
 		}
-		w.t.Cleanup(s.Wait)
-		return s, nil
+	}
+	switch kind {
+	case "https", "tls":
+		if config == nil {
+			return nil, errors.New("it needs certificate=NAMESPACE/NAME")
+		}
+	}
+	switch kind {
+	case "http":
+		u, err := lab.StartUpstream(ctx, name)
+		return until(w.t, u, u.Done, o.set(u, err))
+	case "https":
+		u, err := lab.StartTLSUpstream(ctx, name, config)
+		return until(w.t, u, u.Done, o.set(u, err))
+	case "tcp", "tls":
+		s, err := lab.StartTCP(ctx, name, config)
+		return until(w.t, s, s.Done, err)
+	case "grpc":
+		s, err := lab.StartGRPC(ctx, name, config)
+		return until(w.t, s, s.Done, err)
+	case "extauthz":
+		s, err := lab.StartAuthorizer(ctx, name, config)
+		return until(w.t, s, s.Done, err)
+	case "rls":
+		s, err := lab.StartLimiter(ctx, name, config)
+		return until(w.t, s, s.Done, err)
+	case "jwks":
+		s, err := lab.StartIssuer(ctx, name, config)
+		return until(w.t, s, s.Done, err)
 	}
 	return nil, fmt.Errorf("there is no kind %s of upstreams", kind)
 }
 
-// set makes an upstream answer as the options say.
-func (o serverOptions) set(u *lab.Upstream) error {
+// until makes the test wait for the end of a server.
+func until(t *testing.T, s labServer, done func() <-chan struct{}, err error) (labServer, error) {
+	if err == nil {
+		t.Cleanup(func() { <-done() })
+	}
+	return s, err
+}
+
+// set makes an upstream answer as the options say, if it has started.
+func (o serverOptions) set(u *lab.Upstream, err error) error {
+	if err != nil {
+		return err
+	}
 	if d, err := time.ParseDuration(cmp.Or(o["delay"], "0s")); err != nil {
 		return err
 	} else if d > 0 {
@@ -153,10 +177,33 @@ func (w *caseWorld) let(words []string) error {
 	if !ok {
 		return fmt.Errorf("there is no upstream %s", words[0])
 	}
-	if u, ok := s.labServer.(*lab.Upstream); ok {
-		return letUpstream(u, words[1:])
+	words = words[1:]
+	if len(words) == 1 && words[0] == "stop" {
+		s.stop()
+		return nil
 	}
-	return fmt.Errorf("%s cannot be told anything", words[0])
+	switch server := s.labServer.(type) {
+	case *lab.Upstream:
+		return letUpstream(server, words)
+	case *lab.Authorizer:
+		server.Set(strings.Join(words, " "))
+		return nil
+	case *lab.Limiter:
+		if words[0] == "limit" && len(words) == 2 {
+			n, err := strconv.ParseUint(words[1], 10, 32)
+			server.SetLimit(uint32(n))
+			return err
+		}
+		server.Set(words[0])
+		return nil
+	case *lab.Issuer:
+		if words[0] == "rotate" {
+			return server.Rotate()
+		}
+		server.Set(words[0])
+		return nil
+	}
+	return fmt.Errorf("it can only stop")
 }
 
 func letUpstream(u *lab.Upstream, words []string) error {
@@ -194,21 +241,48 @@ func letUpstream(u *lab.Upstream, words []string) error {
 
 var reference = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// expand puts in what is known only when a case runs: ${NAME.ip}, ${NAME.port}.
+// expand puts in what is known only when a case runs: ${NAME.ip},
+// ${NAME.port}, and of an issuer of tokens ${NAME.token CLAIM=VALUE...} and
+// ${NAME.jwks}.
 func (w *caseWorld) expand(text string) string {
 	w.t.Helper()
 	return reference.ReplaceAllStringFunc(text, func(ref string) string {
-		name, what, _ := strings.Cut(ref[2:len(ref)-1], ".")
-		s, ok := w.servers[name]
-		switch {
-		case ok && what == "ip":
-			return "127.0.0.1"
-		case ok && what == "port":
-			return strconv.Itoa(s.Port())
+		words := strings.Fields(ref[2 : len(ref)-1])
+		i := strings.LastIndexByte(words[0], '.')
+		value, err := w.value(words[0][:max(i, 0)], words[0][i+1:], words[1:])
+		if err != nil {
+			w.t.Fatalf("%s: %v", ref, err)
 		}
-		w.t.Fatalf("%s names nothing that the case has", ref)
-		return ""
+		return value
 	})
+}
+
+func (w *caseWorld) value(name, what string, words []string) (string, error) {
+	s, ok := w.servers[name]
+	issuer, issues := s.labServer.(*lab.Issuer)
+	switch {
+	case ok && what == "ip":
+		return "127.0.0.1", nil
+	case ok && what == "port":
+		return strconv.Itoa(s.Port()), nil
+	case issues && what == "jwks":
+		keys, err := issuer.JWKS()
+		return string(keys), err
+	case issues && what == "token":
+		claims := map[string]any{}
+		for _, word := range words {
+			name, value, _ := strings.Cut(word, "=")
+			if claims[name] = value; name == "exp" || name == "nbf" { // from now
+				d, err := time.ParseDuration(value)
+				if err != nil {
+					return "", err
+				}
+				claims[name] = time.Now().Add(d).Unix()
+			}
+		}
+		return issuer.Token(claims)
+	}
+	return "", fmt.Errorf("it names nothing that the case has")
 }
 
 // generated are the Services, EndpointSlices and Secrets that a case declares

@@ -23,6 +23,7 @@ type TCP struct {
 	name     string
 	listener net.Listener
 	running  sync.WaitGroup
+	done     chan struct{}
 }
 
 // StartTCP serves until ctx ends; on TLS where config is not nil.
@@ -31,14 +32,18 @@ func StartTCP(ctx context.Context, name string, config *tls.Config) (*TCP, error
 	if err != nil {
 		return nil, fmt.Errorf("start upstream %s: %w", name, err)
 	}
-	s := &TCP{name: name, listener: l}
+	s := &TCP{name: name, listener: l, done: make(chan struct{})}
 	s.running.Go(func() { s.accept(ctx, config) })
+	go func() {
+		s.running.Wait()
+		close(s.done)
+	}()
 	context.AfterFunc(ctx, func() { _ = l.Close() })
 	return s, nil
 }
 
-// Wait returns when the server has ended.
-func (s *TCP) Wait() { s.running.Wait() }
+// Done is closed when the server has ended.
+func (s *TCP) Done() <-chan struct{} { return s.done }
 
 // Port is the TCP port on 127.0.0.1.
 func (s *TCP) Port() int { return s.listener.Addr().(*net.TCPAddr).Port }
