@@ -61,9 +61,9 @@ type expectation struct {
 type sighting struct {
 	server string
 	checks bool // health checks, not requests
-	count  int  // -1: not counted
-	most   int
-	fact   expectation
+	// count and most bound how many requests; -1: not counted.
+	count, most int
+	fact        expectation
 }
 
 // parseExchanges reads a requests file. A block begins with a line that is
