@@ -72,11 +72,13 @@ func Mapping() map[string]string {
 		// TLSCertificateDelegation and ExtensionService.
 
 		// Ingress.
-		"Ingress spec.tls":              "filter chain of the host, as for spec.virtualhost.tls",
-		"Ingress spec.ingressClassName": "none: objects of other classes are not read",
-		"Ingress spec.defaultBackend":   "route of the host *, after all others",
-		"Ingress spec.rules":            "routes of the host: match.path_separated_prefix, path, safe_regex or prefix by pathType",
-		"Ingress metadata.annotations":  "none: decides which objects are read",
+		"Ingress spec.tls":                                                             "filter chain of the host, as for spec.virtualhost.tls",
+		"Ingress spec.ingressClassName":                                                "none: objects of other classes are not read",
+		"Ingress spec.defaultBackend":                                                  "route of the host *, after all others",
+		"Ingress spec.defaultBackend.resource":                                         "none: a problem, and answered 503",
+		"Ingress spec.rules[].http.paths[].backend.resource":                           "none: a problem, and answered 503",
+		"Ingress spec.rules":                                                           "routes of the host: match.path_separated_prefix, path, safe_regex or prefix by pathType",
+		"Ingress metadata.annotations":                                                 "none: decides which objects are read",
 		"Ingress metadata.annotations[ingress.kubernetes.io/force-ssl-redirect]":       "redirect.https_redirect on the plain HTTP listener",
 		"Ingress metadata.annotations[kubernetes.io/ingress.allow-http]":               "direct_response 404 on the plain HTTP listener",
 		"Ingress metadata.annotations[projectcontour.io/tls-minimum-protocol-version]": "DownstreamTlsContext.tls_params",
