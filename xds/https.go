@@ -124,6 +124,7 @@ func hostManager(vh *dag.VirtualHost, opts ListenerOptions) *hcmv3.HttpConnectio
 // another host's: every host has routes for plain HTTP, if only to redirect.
 const luaServerName = `function envoy_on_request(handle)
   local headers = handle:headers()
+  if headers:get("x-isoline-listener") == "https/wildcard" then return end -- again, after a redirect that Envoy followed
   local name = string.lower(handle:streamInfo():requestedServerName())
   local host = string.lower((string.gsub(headers:get(":authority") or "", ":%d*$", "")))
   local parent = string.match(name, "^[^.]+(%..+)$")
@@ -131,7 +132,6 @@ const luaServerName = `function envoy_on_request(handle)
     handle:respond({[":status"] = "421"}, "")
     return
   end
-  if headers:get("x-isoline-listener") == "https/wildcard" then return end -- again, after a redirect that Envoy followed
   if handle:streamInfo():routeName() ~= "" then
     handle:respond({[":status"] = "421"}, "")
     return
@@ -256,21 +256,22 @@ const misdirectedName = "isoline-misdirected"
 
 // secureRoutes is the route configuration of a host on the HTTPS listener.
 func secureRoutes(vh *dag.VirtualHost, routes []*routev3.Route) *routev3.RouteConfiguration {
-	rc := routeConfiguration(HTTPSListener+"/"+vh.Host, routes)
+	rc := routeConfiguration(HTTPSListener+"/"+vh.Host, vh.Host, routes)
 	rc.IgnorePortInHostMatching = true
 	rc.VirtualHosts[0].Domains = []string{vh.Host}
 	rc.VirtualHosts = append(rc.VirtualHosts, misdirected())
 	return rc
 }
 
-// misdirected answers 421 to whatever comes.
+// misdirected answers 421 to whatever comes, and takes no redirect that Envoy
+// would follow.
 func misdirected() *routev3.VirtualHost {
 	return &routev3.VirtualHost{
 		Name:    misdirectedName,
 		Domains: []string{"*"},
 		Routes: []*routev3.Route{{
 			Name:   misdirectedName,
-			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: ""}},
+			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: ""}, Headers: []*routev3.HeaderMatcher{noRedirect()}},
 			Action: directResponse(&dag.DirectResponse{StatusCode: http.StatusMisdirectedRequest}),
 		}},
 	}

@@ -7,7 +7,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"isoline.dev/isoline/dag"
@@ -17,36 +16,20 @@ import (
 const noRouteName = "isoline-no-route"
 
 // routeConfiguration is the whole table of one host.
-func routeConfiguration(name string, routes []*routev3.Route) *routev3.RouteConfiguration {
+func routeConfiguration(name, host string, routes []*routev3.Route) *routev3.RouteConfiguration {
 	rc := &routev3.RouteConfiguration{
 		Name: name,
 		VirtualHosts: []*routev3.VirtualHost{{
 			Name:    name,
 			Domains: []string{"*"}, // the scope has chosen the host
+			Routes:  routes,
 		}},
+		RequestHeadersToRemove: []string{listenerHeader, hostHeader},
 	}
 	if slices.ContainsFunc(routes, followsRedirects) {
-		rc.VirtualHosts[0].Routes = hideScope(routes)
-	} else {
-		rc.VirtualHosts[0].Routes, rc.RequestHeadersToRemove = routes, []string{listenerHeader, hostHeader}
+		followWithin(rc, host)
 	}
 	return rc
-}
-
-func followsRedirects(r *routev3.Route) bool { return r.GetRoute().GetInternalRedirectPolicy() != nil }
-
-// hideScope lets upstreams not see what has led a request to its host, but for
-// routes that follow redirects: Envoy follows one only where it finds a route,
-// and removes headers for good.
-func hideScope(routes []*routev3.Route) []*routev3.Route {
-	hidden := make([]*routev3.Route, len(routes))
-	for i, r := range routes {
-		if hidden[i] = r; !followsRedirects(r) {
-			hidden[i] = proto.CloneOf(r)
-			hidden[i].RequestHeadersToRemove = append(hidden[i].RequestHeadersToRemove, listenerHeader, hostHeader)
-		}
-	}
-	return hidden
 }
 
 // noRoute answers 404 to what no other route takes. Without it such a request

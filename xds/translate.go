@@ -109,7 +109,7 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 	}
 	name := UnitName(vh.Host)
 	h := &hostResources{
-		routes: routeConfiguration(name, append(routes, lastRoute(closed))),
+		routes: routeConfiguration(name, vh.Host, append(routes, lastRoute(closed))),
 		scope:  scopeOf(HTTPListener, vh.Host, name),
 	}
 	setHostPolicy(h.routes.VirtualHosts[0], policy)
