@@ -104,17 +104,19 @@ func listenAddress(address string, port uint32) *corev3.Address {
 // Host header itself is left alone, port and case included: upstreams and
 // redirects need what the client asked for.
 func scopeHeaders(listener, host string) []*corev3.TypedExtensionConfig {
-	set := func(name, value string) *mutationv3.HeaderMutation {
+	set := func(name, value string, how corev3.HeaderValueOption_HeaderAppendAction) *mutationv3.HeaderMutation {
 		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
 			Header:       &corev3.HeaderValue{Key: name, Value: value},
-			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+			AppendAction: how,
 		}}}
 	}
 	return []*corev3.TypedExtensionConfig{{
 		Name: "envoy.http.early_header_mutation.header_mutation",
 		TypedConfig: mustAny(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{
-			set(listenerHeader, listener),
-			set(hostHeader, host),
+			set(listenerHeader, listener, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+			set(hostHeader, host, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+			// As Contour does. A balancer in front knows better, and so does a route.
+			set("x-request-start", "t=%START_TIME(%s.%3f)%", corev3.HeaderValueOption_ADD_IF_ABSENT),
 		}}),
 	}}
 }
