@@ -292,6 +292,9 @@ type Cluster struct {
 	ConnectTimeout time.Duration `json:"connectTimeout,omitempty"`
 	// IdleTimeout closes connections without requests; 0 is Envoy's hour.
 	IdleTimeout Timeout `json:"idleTimeout,omitempty"`
+	// BufferLimit and RequestsPerConnection are those of Settings.
+	BufferLimit           uint32 `json:"bufferLimit,omitempty"`
+	RequestsPerConnection uint32 `json:"requestsPerConnection,omitempty"`
 }
 
 // EndpointsKey is where the cluster's endpoints are found.

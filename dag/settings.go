@@ -42,6 +42,10 @@ type Settings struct {
 	DNSLookupFamily string
 	// ConnectTimeout bounds a TCP handshake with an endpoint; zero for the default.
 	ConnectTimeout time.Duration
+	// BufferLimit bounds the bytes held of one connection to an endpoint before
+	// reading stops; zero for the default. RequestsPerConnection bounds the
+	// requests of one connection; zero for no bound.
+	BufferLimit, RequestsPerConnection uint32
 	// ResponseTimeout bounds an answer where a route does not say; zero for
 	// Envoy's 15 seconds, NoTimeout for no bound.
 	ResponseTimeout time.Duration

@@ -102,6 +102,7 @@ func (c *Cluster) take(found *entry, port corev1.ServicePort, settings *Settings
 	}
 	c.CircuitBreakers = found.breakers.or(settings.CircuitBreakers)
 	c.ConnectTimeout = settings.ConnectTimeout
+	c.BufferLimit, c.RequestsPerConnection = settings.BufferLimit, settings.RequestsPerConnection
 	if c.TLS != nil {
 		of := *c.TLS
 		if of.ServerName == serverName(before) {

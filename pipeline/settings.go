@@ -31,6 +31,8 @@ func settings(c *config.Config) dag.Settings {
 		DNSLookupFamily:       u.DNSLookupFamily,
 		ConnectTimeout:        u.ConnectTimeout.Std(),
 		ResponseTimeout:       u.ResponseTimeout.Std(),
+		BufferLimit:           uint32(u.Buffer),
+		RequestsPerConnection: u.RequestsPerConnection,
 	}
 	if u.CircuitBreakers != (config.CircuitBreakers{}) {
 		breakers := contourv1alpha1.CircuitBreakers(u.CircuitBreakers)

@@ -97,6 +97,7 @@ func TestEveryDocumentedSettingReachesTheGraph(t *testing.T) {
 		DownstreamTLS:   dag.TLSVersions{Minimum: "1.2", Maximum: "1.3", Ciphers: []string{}},
 		UpstreamTLS:     dag.TLSVersions{Minimum: "1.2", Maximum: "1.3", Ciphers: []string{}},
 		DNSLookupFamily: "auto", ConnectTimeout: 2 * time.Second, ResponseTimeout: 15 * time.Second,
+		BufferLimit: 32 << 10,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -66,7 +66,7 @@ func clusterConfig(c *dag.Cluster) *clusterv3.Cluster {
 		// Statistics go by Service port, whatever the configuration's hash.
 		AltStatName:                   fmt.Sprintf("%s_%s_%d", c.Namespace, c.Service, c.Port),
 		ConnectTimeout:                durationpb.New(cmp.Or(c.ConnectTimeout, connectTimeout)),
-		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(orElse(c.BufferLimit, bufferLimit)),
 		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{
 			// Never send requests to endpoints that are known to fail.
 			HealthyPanicThreshold: &typev3.Percent{Value: 0},

@@ -276,3 +276,24 @@ func TestConnectionsAreBounded(t *testing.T) {
 		})
 	}
 }
+
+func TestAConnectionToAnUpstreamIsUsedForSoManyRequests(t *testing.T) {
+	for bound, connections := range map[uint32]string{0: "1", 1: "3", 2: "2"} {
+		services, vh := echoes(t)
+		vh.Routes[0].Action.Clusters[0].Cluster.RequestsPerConnection = bound
+		vh.Routes[0].Action.Clusters[0].Cluster.BufferLimit = 1 << 20
+		p := serveAtEdge(t, Edge{}, BootstrapOptions{}, services, vh)
+		for range 3 {
+			p.ask("HTTP/1.1", "GET", "a.example.com", "/", nil)
+		}
+		resp, err := http.Get(p.envoy.Admin + "/stats?filter=team_web_80.upstream_cx_total$")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stats, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if _, got, _ := strings.Cut(strings.TrimSpace(string(stats)), ": "); err != nil || got != connections {
+			t.Errorf("3 requests with a bound of %d: %s (%v)", bound, stats, err)
+		}
+	}
+}

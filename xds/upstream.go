@@ -140,11 +140,12 @@ func unlessZero(n uint32) *wrapperspb.UInt32Value {
 }
 
 // setHTTP says which HTTP is spoken to the endpoints, for how long an idle
-// connection is kept, and which request header names the server. What Envoy
-// does anyway is not sent.
+// connection is kept and for how many requests, and which request header names
+// the server. What Envoy does anyway is not sent.
 func setHTTP(config *clusterv3.Cluster, c *dag.Cluster) {
 	auto := c.TLS != nil && c.TLS.ServerNameHeader != ""
-	if !http2(c) && c.IdleTimeout == 0 && !auto {
+	common := commonHTTP(c)
+	if !http2(c) && common == nil && !auto {
 		return
 	}
 	options := http2Upstream()
@@ -157,15 +158,28 @@ func setHTTP(config *clusterv3.Cluster, c *dag.Cluster) {
 			},
 		}
 	}
-	if c.IdleTimeout != 0 {
-		options.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{IdleTimeout: timeout(c.IdleTimeout)}
-	}
+	options.CommonHttpProtocolOptions = common
 	if auto {
 		options.UpstreamHttpProtocolOptions = &corev3.UpstreamHttpProtocolOptions{
 			AutoSni: true, OverrideAutoSniHeader: c.TLS.ServerNameHeader,
 		}
 	}
 	config.TypedExtensionProtocolOptions = httpOptionsOf(options)
+}
+
+// commonHTTP is nil where there is nothing to say.
+func commonHTTP(c *dag.Cluster) *corev3.HttpProtocolOptions {
+	if c.IdleTimeout == 0 && c.RequestsPerConnection == 0 {
+		return nil
+	}
+	o := &corev3.HttpProtocolOptions{}
+	if c.IdleTimeout != 0 {
+		o.IdleTimeout = timeout(c.IdleTimeout)
+	}
+	if c.RequestsPerConnection != 0 {
+		o.MaxRequestsPerConnection = wrapperspb.UInt32(c.RequestsPerConnection)
+	}
+	return o
 }
 
 func http2(c *dag.Cluster) bool { return c.Protocol == dag.ProtocolH2C || c.Protocol == dag.ProtocolH2 }

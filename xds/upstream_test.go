@@ -21,6 +21,8 @@ func anyUpstream(r *rapid.T, c *dag.Cluster) {
 	c.HealthPort = mostly(r, "health port", []int32{0, 81, 65535}, []int32{-1, 65536})
 	c.LoadBalancer = mostly(r, "balancer", []dag.LoadBalancer{dag.BalanceRoundRobin, dag.BalanceRandom, dag.BalanceLeastRequest, dag.BalanceHash},
 		[]dag.LoadBalancer{"maglev"})
+	c.BufferLimit = rapid.SampledFrom([]uint32{0, 1, 1 << 31, 1<<32 - 1}).Draw(r, "buffer limit")
+	c.RequestsPerConnection = rapid.SampledFrom([]uint32{0, 1, 1<<32 - 1}).Draw(r, "requests per connection")
 	c.ConnectTimeout = mostly(r, "connect timeout", []time.Duration{0, time.Nanosecond, time.Second}, []time.Duration{-1, 1 << 62})
 	c.IdleTimeout = anyTimeout(r, "connection idle timeout")
 	if rapid.Bool().Draw(r, "breakers") {
