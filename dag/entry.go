@@ -81,6 +81,7 @@ func newEntry(object *manifest.Object, opts Options) *entry {
 		e.secret = readSecret(v)
 	case *contourv1.TLSCertificateDelegation:
 		e.delegation = v
+		e.readDelegation()
 	}
 	return e
 }

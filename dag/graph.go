@@ -336,6 +336,7 @@ func (g *Graph) Problems() []problem.Problem {
 			all = append(all, g.orphaned(key))
 		}
 	}
+	all = append(all, g.delegationProblems()...)
 	for i := range all {
 		g.place(&all[i])
 	}

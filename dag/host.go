@@ -144,7 +144,7 @@ func compareAge(x, y *entry) int {
 
 // accept decides whose claims on the host stand, in the order in which they
 // count. There is at most one HTTPProxy; Ingresses join each other from
-// anywhere, and an HTTPProxy only from its own namespace.
+// anywhere, and an HTTPProxy only from its own namespace or team.
 func (b *hostBuild) accept(claimants []*entry) []*entry {
 	claimants = slices.Clone(claimants)
 	slices.SortFunc(claimants, func(x, y *entry) int { return b.bySeniority(x, y, b.standing) })
@@ -167,7 +167,8 @@ func compatible(x, y *entry) bool {
 	case x.proxy == nil && y.proxy == nil:
 		return true
 	default:
-		return x.key().Namespace == y.key().Namespace
+		sameTeam := x.object.Team != "" && x.object.Team == y.object.Team
+		return sameTeam || x.key().Namespace == y.key().Namespace
 	}
 }
 
@@ -375,12 +376,16 @@ func (b *hostBuild) reportConflict(loser, winner candidate) {
 // stillThere reports whether all objects behind a route exist, and still let
 // each other include them.
 func (b *hostBuild) stillThere(r Route) bool {
-	for i, key := range r.Chain {
+	e := b.reader.object(r.Owner)
+	return b.stillLinked(r.Chain) && e != nil && sameTeam(r.Team, e.object.Team)
+}
+
+func (b *hostBuild) stillLinked(chain []manifest.Key) bool {
+	for i, key := range chain {
 		e := b.reader.object(key)
-		if e == nil || i > 0 && !e.admits(r.Chain[i-1]) {
+		if e == nil || i > 0 && !e.admits(chain[i-1]) {
 			return false
 		}
 	}
-	e := b.reader.object(r.Owner)
-	return e != nil && sameTeam(r.Team, e.object.Team)
+	return true
 }

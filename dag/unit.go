@@ -87,7 +87,10 @@ func survive(host string, r *reader, previous *VirtualHost, cause any) output {
 	vhost := &VirtualHost{Host: host, Owner: owner.key(), Routes: []Route{}}
 	if previous != nil && b.ownedBefore(owner) && previous.TLS.still(r) {
 		vhost.Claims = previous.Claims
-		vhost.TLS, vhost.TCP, vhost.Policy = previous.TLS, previous.TCP, previous.Policy
+		vhost.Policy = previous.Policy
+		if previous.TCP == nil || b.stillLinked(previous.TCP.Chain) {
+			vhost.TLS, vhost.TCP = previous.TLS, previous.TCP
+		}
 		for _, route := range previous.Routes {
 			if len(route.Chain) > 0 && b.stillThere(route) {
 				route.LastGood = true
