@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -115,5 +116,24 @@ func TestFieldsOfAnAccessLogAreContours(t *testing.T) {
 	}
 	if n := len(AccessLog{Format: "json"}.Members()); n != 23 {
 		t.Errorf("there are %d fields by default", n)
+	}
+}
+
+// TestEveryOperatorIsProven holds the case that Envoy is given against what is
+// allowed here, so that no operator is allowed that Envoy does not have.
+func TestEveryOperatorIsProven(t *testing.T) {
+	proof, err := os.ReadFile("../testdata/cases/config/access-log-operators.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range withoutArguments {
+		if !strings.Contains(string(proof), "%"+name+"%") {
+			t.Errorf("%%%s%% is not in the case", name)
+		}
+	}
+	for name := range withArguments {
+		if !strings.Contains(string(proof), "%"+name+"(") {
+			t.Errorf("%%%s(...)%% is not in the case", name)
+		}
 	}
 }

@@ -141,8 +141,12 @@ func (w *caseWorld) callGRPCWeb(ctx context.Context, c *http.Client, e *exchange
 	if err != nil {
 		return reply{}, err
 	}
-	r := replyOf(resp)
-	answer := []byte(r.facts["body"][0])
+	text, err := bodyOf(resp)
+	if err != nil {
+		return reply{}, err
+	}
+	resp.Body = http.NoBody
+	r, answer := replyOf(resp), []byte(text)
 	r.facts["body"] = nil
 	if r.status != "200" {
 		return r, nil

@@ -297,3 +297,21 @@ func TestAConnectionToAnUpstreamIsUsedForSoManyRequests(t *testing.T) {
 		}
 	}
 }
+
+func TestEnvoyKeepsBelowItsHeap(t *testing.T) {
+	services, vh := echoes(t)
+	for bytes, want := range map[uint64]int{1 << 40: http.StatusOK, 1 << 20: http.StatusServiceUnavailable} {
+		p := serveAtEdge(t, Edge{}, BootstrapOptions{MaxHeapBytes: bytes}, services, vh)
+		deadline := time.Now().Add(patience) // the heap is looked at every 250 ms
+		for {
+			a := p.ask("HTTP/1.1", "GET", "a.example.com", "/", nil)
+			if a.status == want {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("with a heap of %d bytes the answer is %d", bytes, a.status)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}

@@ -17,14 +17,15 @@ func TestWhateverIsTranslatedIsTakenByEnvoy(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(r *rapid.T) {
 		var o offer
+		opts := Options{RouteSource: rapid.Bool().Draw(r, "route source")}
 		for range 10 {
 			vh := testHost("a.example.com", rapid.SliceOfN(rapid.Custom(anyRoute), 1, 12).Draw(r, "routes")...)
-			h, problems := translateHost(vh, Options{})
+			h, problems := translateHost(vh, opts)
 			if h == nil {
 				r.Fatalf("nothing is left of %v: %v", vh, problems)
 			}
 			checkTranslated(r, vh, h, len(problems))
-			again, _ := translateHost(vh, Options{})
+			again, _ := translateHost(vh, opts)
 			if !proto.Equal(h.routes, again.routes) || len(h.clusters) != len(again.clusters) {
 				r.Fatalf("a second translation differs")
 			}
