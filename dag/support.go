@@ -12,6 +12,8 @@ type Support struct {
 	// Fields are paths with "[]" for lists, such as "spec.routes[].conditions".
 	// The whole subtree of each is in effect.
 	Fields []string
+	// Refused are fields within Fields that are a problem wherever they are set.
+	Refused []string
 	// Annotations are in effect, sorted.
 	Annotations []string
 }
@@ -20,10 +22,14 @@ type Support struct {
 // reported as a problem when it is set is not part of the routing API.
 func Supported() []Support {
 	return []Support{
-		{Kind: manifest.HTTPProxy, Fields: slices.Clone(proxyFields.supported), Annotations: knownAnnotations(manifest.HTTPProxy)},
+		{Kind: manifest.HTTPProxy, Fields: slices.Clone(proxyFields.supported),
+			Refused:     []string{"spec.includes[].conditions[].exact", "spec.includes[].conditions[].regex"},
+			Annotations: knownAnnotations(manifest.HTTPProxy)},
 		{Kind: manifest.TLSCertificateDelegation, Fields: []string{"spec.delegations"}},
 		{Kind: manifest.ExtensionService},
-		{Kind: manifest.Ingress, Fields: slices.Clone(ingressFields.supported), Annotations: knownAnnotations(manifest.Ingress)},
+		{Kind: manifest.Ingress, Fields: slices.Clone(ingressFields.supported),
+			Refused:     []string{"spec.defaultBackend.resource", "spec.rules[].http.paths[].backend.resource"},
+			Annotations: knownAnnotations(manifest.Ingress)},
 		{Kind: manifest.Service, Annotations: knownAnnotations(manifest.Service)},
 	}
 }

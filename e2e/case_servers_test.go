@@ -213,6 +213,8 @@ func letUpstream(u *lab.Upstream, words []string) error {
 		u.SetSick(true)
 	case said == "be well":
 		u.SetSick(false)
+	case said == "be stuck":
+		u.HangHealth()
 	case len(words) == 2 && words[0] == "answer":
 		status, err := number(1)
 		u.SetStatus(status)

@@ -59,8 +59,9 @@ type Echo struct {
 	Headers http.Header `json:"headers"`
 }
 
-// HealthPath is answered apart from the others: it does not count as a
-// request, and HangHealth can hold it up.
+// HealthPath is for health checks. Requests for it, and those that Envoy's
+// health checker sends, are answered apart from the others: they do not count
+// as requests, and HangHealth can hold them up.
 const HealthPath = "/healthz"
 
 // NameHeader carries an Upstream's name in each of its answers.
@@ -133,7 +134,7 @@ func (u *Upstream) FailNext(n, status int) {
 	u.failing.Store(f)
 }
 
-// HangHealth lets requests for HealthPath wait until release is called.
+// HangHealth lets health checks wait until release is called.
 func (u *Upstream) HangHealth() (release func()) {
 	hang := make(chan struct{})
 	u.health.Store(&hang)
@@ -193,7 +194,7 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // check answers a health check.
 func (u *Upstream) check(w http.ResponseWriter, r *http.Request) {
 	u.checks.add(recordOf(r, nil))
-	if hang := u.health.Load(); hang != nil && r.URL.Path == HealthPath {
+	if hang := u.health.Load(); hang != nil {
 		select {
 		case <-*hang:
 		case <-r.Context().Done():
