@@ -105,7 +105,30 @@ func (n *NamespacedName) UnmarshalYAML(node *yaml.Node) error {
 
 // UnmarshalYAML reads the policy as it stands in an HTTPProxy.
 func (p *GlobalRateLimitPolicy) UnmarshalYAML(n *yaml.Node) error {
-	return likeKubernetes(n, (*contourv1.GlobalRateLimitPolicy)(p))
+	if err := likeKubernetes(n, (*contourv1.GlobalRateLimitPolicy)(p)); err != nil {
+		return err
+	}
+	// What HTTPProxy's schema has a default for, an API server would fill in.
+	var written struct {
+		Descriptors []struct {
+			Entries []struct {
+				Match struct {
+					ExpectMatch *bool `yaml:"expectMatch"`
+				} `yaml:"requestHeaderValueMatch"`
+			} `yaml:"entries"`
+		} `yaml:"descriptors"`
+	}
+	if err := n.Decode(&written); err != nil {
+		return err
+	}
+	for i, d := range p.Descriptors {
+		for j, e := range d.Entries {
+			if e.RequestHeaderValueMatch != nil && written.Descriptors[i].Entries[j].Match.ExpectMatch == nil {
+				e.RequestHeaderValueMatch.ExpectMatch = true
+			}
+		}
+	}
+	return nil
 }
 
 // likeKubernetes reads a type of the Kubernetes API, strictly.

@@ -17,6 +17,10 @@ import (
 type actionReader struct {
 	reader   *reader
 	settings *Settings
+	// host is what holds for the host; nil for nothing.
+	host *HostPolicy
+	// blocked: nothing of the host is served, so host is not what it says.
+	blocked  bool
 	owner    *entry
 	field    string
 	problems []problem.Problem

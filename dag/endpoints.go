@@ -219,13 +219,17 @@ func (g *Graph) countProbes(v *VirtualHost, n int, d *dirty) {
 	})
 }
 
-// Endpoints are those of every TCP port of every Service, sorted by key.
+// Endpoints are those of every TCP port of every Service, and those of every
+// ExtensionService, sorted by key.
 func (g *Graph) Endpoints() []*Endpoints {
 	var all []*Endpoints
 	for _, s := range g.served {
 		for _, endpoints := range s.byPort {
 			all = append(all, endpoints)
 		}
+	}
+	for _, x := range g.extensions {
+		all = append(all, x.endpoints)
 	}
 	slices.SortFunc(all, func(a, b *Endpoints) int { return a.Key.Compare(b.Key) })
 	return all

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
+	contourv1alpha1 "github.com/projectcontour/contour/apis/projectcontour/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -23,6 +24,8 @@ type entry struct {
 	service *corev1.Service
 	slice   *discoveryv1.EndpointSlice
 	secret  *secretContent
+	// extension is a gRPC service that Envoy asks about requests.
+	extension *contourv1alpha1.ExtensionService
 	// delegation lets other namespaces refer to Secrets of its own.
 	delegation *contourv1.TLSCertificateDelegation
 	// breakers are what a Service's annotations say.
@@ -71,6 +74,8 @@ func newEntry(object *manifest.Object, opts Options) *entry {
 			e.ingress = v
 			e.readIngress(opts.Settings)
 		}
+	case *contourv1alpha1.ExtensionService:
+		e.extension = v
 	case *corev1.Service:
 		e.service = v
 		e.readUnknownAnnotations()

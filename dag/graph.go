@@ -60,12 +60,15 @@ type Delta struct {
 	// Certificates of Secrets that have a valid one; nil where there is none
 	// any more.
 	Certificates map[SecretRef]*Certificate
-	Work         Work
+	// Extensions are those that listeners use: the platform's rate limit
+	// service; nil where it cannot be used any more.
+	Extensions map[manifest.Key]*Extension
+	Work       Work
 }
 
 // Empty reports whether nothing changed.
 func (d Delta) Empty() bool {
-	return len(d.Hosts) == 0 && len(d.Endpoints) == 0 && len(d.Certificates) == 0
+	return len(d.Hosts) == 0 && len(d.Endpoints) == 0 && len(d.Certificates) == 0 && len(d.Extensions) == 0
 }
 
 // Work counts what an Update did.
@@ -108,6 +111,10 @@ type Graph struct {
 	served      map[serviceName]*serviceEndpoints
 	// probed counts the uses of endpoints with a health port of their own.
 	probed map[serviceName]map[EndpointsKey]int
+	// extensions are the units of the ExtensionServices, and extensionReaders
+	// has, for every object asked for, those whose units asked.
+	extensions       map[manifest.Key]*extensionUnit
+	extensionReaders map[manifest.Key]map[manifest.Key]struct{}
 	// memory is what New was given of hosts that nobody has claimed since.
 	memory map[string]*VirtualHost
 	// fault is called before a unit is built; tests make it panic.
@@ -135,6 +142,9 @@ func New(opts Options, memory map[string]*VirtualHost) *Graph {
 		memory:      withoutNil(memory),
 		delegations: map[string]map[manifest.Key]struct{}{},
 		probed:      map[serviceName]map[EndpointsKey]int{},
+		extensions:  map[manifest.Key]*extensionUnit{},
+
+		extensionReaders: map[manifest.Key]map[manifest.Key]struct{}{},
 	}
 }
 
@@ -144,7 +154,7 @@ func New(opts Options, memory map[string]*VirtualHost) *Graph {
 func (g *Graph) Update(changes []Change) Delta {
 	delta := Delta{
 		Hosts: map[string]*VirtualHost{}, Endpoints: map[EndpointsKey]*Endpoints{},
-		Certificates: map[SecretRef]*Certificate{},
+		Certificates: map[SecretRef]*Certificate{}, Extensions: map[manifest.Key]*Extension{},
 	}
 	last := make(map[manifest.Key]*manifest.Object, len(changes))
 	for _, c := range changes {
@@ -167,6 +177,9 @@ func (g *Graph) Update(changes []Change) Delta {
 	for _, name := range slices.SortedFunc(maps.Keys(dirty.services), serviceName.compare) {
 		delta.Work.Services++
 		g.rebuildEndpoints(name, &delta)
+	}
+	for _, key := range g.affectedExtensions(dirty) {
+		g.rebuildExtension(key, &delta)
 	}
 	return delta
 }
@@ -330,6 +343,12 @@ func (g *Graph) Problems() []problem.Problem {
 	}
 	for _, s := range g.served {
 		all = append(all, s.problems...)
+	}
+	for _, x := range g.extensions {
+		all = append(all, x.problems...)
+	}
+	if p, missing := g.rateLimitProblem(); missing {
+		all = append(all, p)
 	}
 	for key := range g.children {
 		if len(g.reached[key]) == 0 {

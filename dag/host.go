@@ -40,7 +40,7 @@ func buildHost(host string, r *reader, opts Options, previous *VirtualHost) outp
 			b.proxyRoutes(e, vhost)
 		case b.blocked:
 			b.report(errorIn(e, ingressError, "HostNotServed", hostField(e, host),
-				"host %q is not served: its HTTPProxy asks for a protection that cannot be given", host))
+				"host %q is not served: a protection that it is to have cannot be given", host))
 		default:
 			b.ingressHost(e, vhost)
 		}
@@ -70,6 +70,8 @@ type hostBuild struct {
 	preferred string // the policy's owner team
 	prefers   bool
 	walked    int
+	// policy holds for all routes of the host; it may be nil.
+	policy *HostPolicy
 	// blocked: the host asks for a protection that cannot be given.
 	blocked bool
 	// matches are the offers by the key of their match.
@@ -285,6 +287,7 @@ func (b *hostBuild) lastGood(c candidate) (Action, bool) {
 			action.Mirror = &mirror
 		}
 	}
+	action.Policy = renewAuthorization(action.Policy, b.policy)
 	return action, true
 }
 

@@ -5,39 +5,60 @@ import (
 )
 
 // protect reads what holds for the whole host: what its HTTPProxy says, if one
-// of those whose claims stand is one. Where that asks for something that it
-// cannot have, the host is blocked: nothing of it is served.
+// of those whose claims stand is one, and what the platform says. Where that
+// asks for something that the host cannot have, it is blocked: nothing of it
+// is served.
 func (b *hostBuild) protect(accepted []*entry, vhost *VirtualHost) {
+	var root *entry
 	for _, e := range accepted {
-		if e.proxy == nil {
-			continue
+		if e.proxy != nil {
+			root = e
 		}
-		var ok bool
-		b.tls, ok = b.proxyTLS(e)
-		ok = ok && !e.blocked.host
-		var tcp *TCPProxy
-		if e.proxy.Spec.TCPProxy != nil && b.tls != nil {
-			tcp = b.tcpProxy(e)
-			ok = ok && tcp != nil
-		}
-		policy, given := b.hostPolicy(e)
-		if b.blocked = !ok || !given; !b.blocked {
-			vhost.TLS, vhost.TCP, vhost.Policy = b.tls, tcp, policy
-		}
+	}
+	if root == nil {
+		b.policy, b.blocked = b.platformPolicy(accepted[0])
+		vhost.Policy = b.policy
+		return
+	}
+	var ok bool
+	b.tls, ok = b.proxyTLS(root)
+	ok = ok && !root.blocked.host
+	var tcp *TCPProxy
+	if root.proxy.Spec.TCPProxy != nil && b.tls != nil {
+		tcp = b.tcpProxy(root)
+		ok = ok && tcp != nil
+	}
+	policy, given := b.hostPolicy(root)
+	if b.blocked = !ok || !given; !b.blocked {
+		b.policy = policy
+		vhost.TLS, vhost.TCP, vhost.Policy = b.tls, tcp, policy
 	}
 }
 
+// platformPolicy is what holds for a host that has Ingresses alone. The entry
+// is the one that problems are reported at.
+func (b *hostBuild) platformPolicy(e *entry) (policy *HostPolicy, blocked bool) {
+	a := actionReader{reader: b.reader, settings: b.settings, owner: e, field: hostField(e, b.host)}
+	p := &HostPolicy{Authorization: a.hostAuthorization(nil, nil)}
+	b.problems = append(b.problems, a.problems...)
+	return p.orNil(), a.withheld
+}
+
 // hostPolicy is what a root says for all of its host's routes, nil where it
-// says nothing. It is not ok where a protection of the host cannot be given:
-// then nothing of the host is served.
+// says nothing. It is not ok where a protection cannot be given.
 func (b *hostBuild) hostPolicy(root *entry) (policy *HostPolicy, ok bool) {
 	a := actionReader{reader: b.reader, settings: b.settings, owner: root, field: "spec.virtualhost"}
 	v := root.proxy.Spec.VirtualHost
 	p := &HostPolicy{CORS: a.cors(v.CORSPolicy), IPFilter: a.hostIPFilter(v)}
 	p.LocalRateLimit, p.GlobalRateLimit = a.hostRateLimits(v.RateLimitPolicy)
+	p.Authorization = a.hostAuthorization(root.proxy, b.tls)
 	b.problems = append(b.problems, a.problems...)
+	return p.orNil(), !a.withheld
+}
+
+func (p *HostPolicy) orNil() *HostPolicy {
 	if reflect.ValueOf(*p).IsZero() {
-		p = nil
+		return nil
 	}
-	return p, !a.withheld
+	return p
 }

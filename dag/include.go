@@ -168,7 +168,7 @@ func (b *hostBuild) proxyRoute(v visit, i int) {
 		b.report(conditionProblem(v.proxy, err, contourv1.ConditionTypeRouteError, "route: ", field+".conditions"))
 		return
 	}
-	a := actionReader{reader: b.reader, settings: b.settings, owner: v.proxy, field: field}
+	a := actionReader{reader: b.reader, settings: b.settings, host: b.policy, blocked: v.blocked, owner: v.proxy, field: field}
 	action, state := a.route(route, match.Path)
 	if v.blocked {
 		b.problems = append(b.problems, a.problems...)

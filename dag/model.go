@@ -270,6 +270,9 @@ type Cluster struct {
 	// under which EndpointSlices list it (it may be empty).
 	Port     int32  `json:"port"`
 	PortName string `json:"portName,omitempty"`
+	// Extension, if set, names an ExtensionService whose services share the
+	// calls by weight; then Service, Port and PortName are not set.
+	Extension string `json:"extension,omitempty"`
 	// ExternalName, if set, is the DNS name or IP address under which the one
 	// endpoint is found, at Port: there are no Endpoints.
 	ExternalName string `json:"externalName,omitempty"`
@@ -299,7 +302,9 @@ type Cluster struct {
 
 // EndpointsKey is where the cluster's endpoints are found.
 func (c Cluster) EndpointsKey() EndpointsKey {
-	return EndpointsKey{Namespace: c.Namespace, Service: c.Service, PortName: c.PortName, HealthPort: c.HealthPort}
+	return EndpointsKey{
+		Namespace: c.Namespace, Service: c.Service, PortName: c.PortName, HealthPort: c.HealthPort, Extension: c.Extension,
+	}
 }
 
 // HealthCheck is an active HTTP health check. All fields are set.
@@ -327,11 +332,17 @@ type EndpointsKey struct {
 	// HealthPort is the number of the Service's port that is probed; 0 for the
 	// port itself.
 	HealthPort int32 `json:"healthPort,omitempty"`
+	// Extension names an ExtensionService; then only Namespace is set besides.
+	Extension string `json:"extension,omitempty"`
 }
 
 // String is "namespace/service/portName:healthPort", without the parts that
-// are not set. It is the name of the endpoints in Envoy.
+// are not set, or "extension:namespace/name". It is the name of the endpoints
+// in Envoy.
 func (k EndpointsKey) String() string {
+	if k.Extension != "" {
+		return "extension:" + k.Namespace + "/" + k.Extension
+	}
 	s := k.Namespace + "/" + k.Service
 	if k.PortName != "" {
 		s += "/" + k.PortName
@@ -346,6 +357,17 @@ func (k EndpointsKey) String() string {
 // repeats; possibly none.
 type Endpoints struct {
 	Key       EndpointsKey
+	Addresses []Address
+	// Shares are those of an ExtensionService, which has no Addresses itself.
+	Shares []EndpointShare
+}
+
+// EndpointShare is what one service of an ExtensionService has of its calls.
+type EndpointShare struct {
+	// Name tells the shares apart.
+	Name string
+	// Weight is not zero, and the weights of all shares fit 32 bits.
+	Weight    uint32
 	Addresses []Address
 }
 
@@ -375,5 +397,6 @@ func (k EndpointsKey) Compare(o EndpointsKey) int {
 		cmp.Compare(k.Service, o.Service),
 		cmp.Compare(k.PortName, o.PortName),
 		cmp.Compare(k.HealthPort, o.HealthPort),
+		cmp.Compare(k.Extension, o.Extension),
 	)
 }

@@ -22,11 +22,11 @@ type RoutePolicy struct {
 	Websockets bool `json:"websockets,omitempty"`
 	// InternalRedirect is nil where redirects are the client's to follow.
 	InternalRedirect *InternalRedirect `json:"internalRedirect,omitempty"`
-	// IPFilter, LocalRateLimit and GlobalRateLimit stand in place of the host's;
-	// nil for the host's.
+	// These stand in place of the host's; nil for the host's.
 	IPFilter        *IPFilter        `json:"ipFilter,omitempty"`
 	LocalRateLimit  *LocalRateLimit  `json:"localRateLimit,omitempty"`
 	GlobalRateLimit *GlobalRateLimit `json:"globalRateLimit,omitempty"`
+	Authorization   *Authorization   `json:"authorization,omitempty"`
 	// Hash is what clusters that balance by hash go by.
 	Hash []Hash `json:"hash,omitempty"`
 }
@@ -38,6 +38,7 @@ type HostPolicy struct {
 	IPFilter        *IPFilter        `json:"ipFilter,omitempty"`
 	LocalRateLimit  *LocalRateLimit  `json:"localRateLimit,omitempty"`
 	GlobalRateLimit *GlobalRateLimit `json:"globalRateLimit,omitempty"`
+	Authorization   *Authorization   `json:"authorization,omitempty"`
 }
 
 // policy reads what a route of an HTTPProxy says besides where requests go:
@@ -63,6 +64,7 @@ func (a *actionReader) policy(r *contourv1.Route) (*RoutePolicy, bool) {
 	}
 	p.IPFilter = a.routeIPFilter(r)
 	p.LocalRateLimit, p.GlobalRateLimit = a.routeRateLimits(r.RateLimitPolicy)
+	p.Authorization = a.routeAuthorization(r.AuthPolicy)
 	if reflect.ValueOf(*p).IsZero() {
 		p = nil
 	}

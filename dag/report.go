@@ -31,8 +31,8 @@ type ObjectStatus struct {
 	IncludedBy []Inclusion `json:"includedBy,omitempty"`
 }
 
-// Objects are the HTTPProxies, Ingresses and TLSCertificateDelegations that
-// take part, in the order of their keys.
+// Objects are the HTTPProxies, Ingresses, TLSCertificateDelegations and
+// ExtensionServices that take part, in the order of their keys.
 func (g *Graph) Objects() []ObjectStatus {
 	failed := map[problem.Object]bool{}
 	for _, p := range g.Problems() {
@@ -42,7 +42,7 @@ func (g *Graph) Objects() []ObjectStatus {
 	}
 	var all []ObjectStatus
 	for key, e := range g.entries {
-		if e.proxy == nil && e.ingress == nil && e.delegation == nil {
+		if e.proxy == nil && e.ingress == nil && e.delegation == nil && e.extension == nil {
 			continue
 		}
 		s := ObjectStatus{Object: key, Team: e.object.Team, Origin: e.object.Origin, Status: Valid, IncludedBy: g.inclusionsOf(key)}

@@ -26,7 +26,7 @@ func Supported() []Support {
 			Refused:     []string{"spec.includes[].conditions[].exact", "spec.includes[].conditions[].regex"},
 			Annotations: knownAnnotations(manifest.HTTPProxy)},
 		{Kind: manifest.TLSCertificateDelegation, Fields: []string{"spec.delegations"}},
-		{Kind: manifest.ExtensionService},
+		{Kind: manifest.ExtensionService, Fields: []string{"spec"}},
 		{Kind: manifest.Ingress, Fields: slices.Clone(ingressFields.supported),
 			Refused:     []string{"spec.defaultBackend.resource", "spec.rules[].http.paths[].backend.resource"},
 			Annotations: knownAnnotations(manifest.Ingress)},

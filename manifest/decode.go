@@ -137,6 +137,9 @@ func (d *decoding) decode(j []byte, key Key, defaultNamespace string) (*Object, 
 	if err != nil {
 		field, msg := typeProblem(j, key.Kind, err)
 		d.fail(ReasonInvalidField, field, msg, "")
+	} else if filled := withDefaults(key.Kind, j); filled != nil {
+		v = s.empty()
+		err = kjson.UnmarshalCaseSensitivePreserveInts(filled, v)
 	}
 	switch {
 	case s.clusterScoped:

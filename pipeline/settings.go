@@ -89,6 +89,18 @@ func rateLimit(l *config.RateLimit) *dag.RateLimitService {
 	}
 }
 
+// rateLimitFilter is how listeners ask the rate limit service.
+func rateLimitFilter(l *config.RateLimit) *xds.RateLimit {
+	if l == nil {
+		return nil
+	}
+	return &xds.RateLimit{
+		Namespace: l.ExtensionService.Namespace, Name: l.ExtensionService.Name,
+		Domain: l.Domain, FailOpen: l.FailOpen,
+		Headers: l.EnableXRateLimitHeaders, ResourceExhausted: l.EnableResourceExhaustedCode,
+	}
+}
+
 func tlsVersions(t config.TLS) dag.TLSVersions { return dag.TLSVersions(t) }
 
 // edge is how the listeners treat clients.

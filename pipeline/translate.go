@@ -6,6 +6,7 @@ import (
 
 	"isoline.dev/isoline/config"
 	"isoline.dev/isoline/dag"
+	"isoline.dev/isoline/manifest"
 	"isoline.dev/isoline/problem"
 	"isoline.dev/isoline/xds"
 )
@@ -17,6 +18,8 @@ type translator struct {
 	listeners xds.ListenerOptions
 	hosts     xds.Options
 	chains    map[string]*xds.Chain // by host
+	// secure are the hosts that have a chain.
+	secure map[string]*dag.VirtualHost
 	// invalid is what translation found, by host, for as long as the host stays
 	// as it is; under "" what belongs to none.
 	invalid map[string][]problem.Problem
@@ -28,10 +31,13 @@ func newTranslator(c *config.Config) *translator {
 		return xds.ListenerAddress{Address: a.Address, Port: uint32(a.Port)}
 	}
 	return &translator{
-		listeners: xds.ListenerOptions{HTTP: at(c.Listeners.HTTP), HTTPS: at(c.Listeners.HTTPS), Edge: edge(&c.Listeners)},
-		hosts:     hostOptions(c),
-		chains:    map[string]*xds.Chain{},
-		invalid:   map[string][]problem.Problem{},
+		listeners: xds.ListenerOptions{
+			HTTP: at(c.Listeners.HTTP), HTTPS: at(c.Listeners.HTTPS), RateLimit: rateLimitFilter(c.Routing.RateLimit), Edge: edge(&c.Listeners),
+		},
+		hosts:   hostOptions(c),
+		chains:  map[string]*xds.Chain{},
+		secure:  map[string]*dag.VirtualHost{},
+		invalid: map[string][]problem.Problem{},
 	}
 }
 
@@ -43,14 +49,19 @@ func (t *translator) translate(delta dag.Delta) (xds.Update, error) {
 		Units: map[string]*xds.Unit{}, Endpoints: map[string]*xds.Resource{}, Secrets: map[string]*xds.Resource{},
 	}
 	relist := !t.started
+	if len(delta.Endpoints) > 0 || len(delta.Certificates) > 0 || len(delta.Extensions) > 0 {
+		delete(t.invalid, "")
+	}
+	for key, extension := range delta.Extensions {
+		if t.extension(key, extension, &u) {
+			relist = true
+		}
+	}
 	for host, vh := range delta.Hosts {
 		delete(t.invalid, host)
 		if t.host(host, vh, &u) {
 			relist = true
 		}
-	}
-	if len(delta.Endpoints) > 0 || len(delta.Certificates) > 0 {
-		delete(t.invalid, "")
 	}
 	for key, endpoints := range delta.Endpoints {
 		t.endpoints(key, endpoints, &u)
@@ -84,6 +95,11 @@ func (t *translator) host(host string, vh *dag.VirtualHost, u *xds.Update) bool 
 			t.invalid[host] = problems
 		}
 	}
+	if chain == nil {
+		delete(t.secure, host)
+	} else {
+		t.secure[host] = vh
+	}
 	if t.chains[host].Equal(chain) {
 		return false
 	}
@@ -105,6 +121,31 @@ func (t *translator) endpoints(key dag.EndpointsKey, endpoints *dag.Endpoints, u
 		u.Endpoints[key.String()] = r
 	}
 	t.invalid[""] = append(t.invalid[""], problems...)
+}
+
+// extension translates the platform's rate limit service, and reports whether
+// the listeners change with it.
+func (t *translator) extension(key manifest.Key, x *dag.Extension, u *xds.Update) bool {
+	name := xds.ExtensionName(key.Namespace, key.Name)
+	u.Units[name] = nil
+	if x == nil {
+		return false
+	}
+	unit, problems := xds.TranslateExtension(&x.Cluster)
+	u.Units[name] = unit
+	t.invalid[""] = append(t.invalid[""], problems...)
+	if t.listeners.RateLimit.Timeout == x.Timeout {
+		return false
+	}
+	limit := *t.listeners.RateLimit
+	limit.Timeout = x.Timeout
+	t.listeners.RateLimit = &limit
+	for host, vh := range t.secure { // their chains ask the service too
+		if chain, _ := xds.TranslateChain(vh, t.listeners); chain != nil {
+			t.chains[host] = chain
+		}
+	}
+	return true
 }
 
 func (t *translator) certificate(ref dag.SecretRef, c *dag.Certificate, u *xds.Update) {

@@ -41,7 +41,10 @@ type upstream struct {
 // is made and warm before a route leaves the old one.
 func upstreamOf(c *dag.Cluster) upstream {
 	config := clusterConfig(c)
-	config.Name = fmt.Sprintf("%s/%s/%d/%s", c.Namespace, c.Service, c.Port, contentHash(config))
+	hash := contentHash(config)
+	if config.Name = fmt.Sprintf("%s/%s/%d/%s", c.Namespace, c.Service, c.Port, hash); c.Extension != "" {
+		config.Name = ExtensionName(c.Namespace, c.Extension) + "/" + hash
+	}
 	return upstream{
 		config:    config,
 		endpoints: config.GetEdsClusterConfig().GetServiceName(),
@@ -78,6 +81,7 @@ func clusterConfig(c *dag.Cluster) *clusterv3.Cluster {
 		IgnoreHealthOnHostRemoval: true,
 	}
 	setEndpoints(config, c)
+	setShares(config, c)
 	setBalancer(config, c)
 	setHTTP(config, c)
 	return config

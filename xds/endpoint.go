@@ -2,6 +2,7 @@ package xds
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -35,28 +36,42 @@ func TranslateEndpoints(e *dag.Endpoints) (*Resource, []problem.Problem) {
 }
 
 func loadAssignment(e *dag.Endpoints) (*endpointv3.ClusterLoadAssignment, error) {
-	addresses := slices.Clone(e.Addresses)
+	cla := &endpointv3.ClusterLoadAssignment{ClusterName: e.Key.String()}
+	all, err := lbEndpoints(e.Addresses)
+	if err == nil && len(all) > 0 {
+		cla.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: all}}
+	}
+	for i := range e.Shares {
+		if err == nil {
+			all, err = lbEndpoints(e.Shares[i].Addresses)
+			cla.Endpoints = append(cla.Endpoints, localityOf(&e.Shares[i], all))
+		}
+	}
+	if err == nil {
+		err = cla.ValidateAll()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("endpoints %s: %w", e.Key, err)
+	}
+	return cla, nil
+}
+
+// lbEndpoints are the addresses in a fixed order, without repeats.
+func lbEndpoints(addresses []dag.Address) ([]*endpointv3.LbEndpoint, error) {
+	addresses = slices.Clone(addresses)
 	slices.SortFunc(addresses, func(a, b dag.Address) int {
 		return cmp.Or(cmp.Compare(a.IP, b.IP), cmp.Compare(a.Port, b.Port), cmp.Compare(a.HealthPort, b.HealthPort))
 	})
-	addresses = slices.Compact(addresses)
-	cla := &endpointv3.ClusterLoadAssignment{ClusterName: e.Key.String()}
 	var all []*endpointv3.LbEndpoint
-	for _, a := range addresses {
+	for _, a := range slices.Compact(addresses) {
 		for _, port := range []uint32{a.Port, cmp.Or(a.HealthPort, a.Port)} {
 			if why := checkAddress(a.IP, port); why != "" {
-				return nil, fmt.Errorf("endpoints %s: %s", e.Key, why)
+				return nil, errors.New(why)
 			}
 		}
 		all = append(all, lbEndpoint(a.IP, a.Port, a.HealthPort))
 	}
-	if len(all) > 0 {
-		cla.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: all}}
-	}
-	if err := cla.ValidateAll(); err != nil {
-		return nil, fmt.Errorf("endpoints %s: %w", e.Key, err)
-	}
-	return cla, nil
+	return all, nil
 }
 
 func socketAddress(address string, port uint32) *corev3.Address {

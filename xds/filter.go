@@ -19,9 +19,13 @@ func httpFilters(opts ListenerOptions) []*hcmv3.HttpFilter {
 		compressor(opts.Compression),
 		httpFilter("envoy.filters.http.grpc_web", &grpcwebv3.GrpcWeb{}),
 		httpFilter(ipFilterName, &rbacv3.RBAC{}),
+	}
+	filters = append(filters, authorizationFilters()...)
+	filters = append(filters,
 		httpFilter(localRateLimitName, &localv3.LocalRateLimit{StatPrefix: localRateLimitStats}),
 		cookieRewriteFilter(),
+		rateLimitFilter(opts.RateLimit),
 		routerFilter(),
-	}
+	)
 	return slices.DeleteFunc(filters, func(f *hcmv3.HttpFilter) bool { return f == nil })
 }

@@ -23,12 +23,18 @@ func hostFilters(p *dag.HostPolicy) filterConfig {
 		c.set(corsName, cors(p.CORS))
 	}
 	c.limits(p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit)
+	if p.Authorization != nil {
+		c.authorize(p.Authorization)
+	}
 	return c
 }
 
 func routeFilters(p *dag.RoutePolicy) filterConfig {
 	c := filterConfig{}
 	c.limits(p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit)
+	if p.Authorization != nil {
+		c.authorize(p.Authorization)
+	}
 	return c
 }
 
@@ -44,18 +50,41 @@ func (c filterConfig) limits(ip *dag.IPFilter, local *dag.LocalRateLimit, global
 	}
 }
 
+// hostClusters are those that a host's filters call, and routeClusters those
+// of a route. The policy may be nil.
+func hostClusters(p *dag.HostPolicy) []upstream {
+	if p == nil {
+		return nil
+	}
+	return authorizationClusters(p.Authorization)
+}
+
+func routeClusters(p *dag.RoutePolicy) []upstream {
+	if p == nil {
+		return nil
+	}
+	return authorizationClusters(p.Authorization)
+}
+
+func authorizationClusters(a *dag.Authorization) []upstream {
+	if a == nil || a.Disabled {
+		return nil
+	}
+	return []upstream{upstreamOf(&a.Service.Cluster)}
+}
+
 // checkRouteFilters says what Envoy would not take of a route's filters.
 func checkRouteFilters(p *dag.RoutePolicy) []string {
-	return checkLimits(p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit)
+	return checkProtections(p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit, p.Authorization)
 }
 
 // checkHostFilters says what Envoy would not take of a host's protections.
 // Without one that it asks for, nothing of the host is served.
 func checkHostFilters(p *dag.HostPolicy) []string {
-	return checkLimits(p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit)
+	return checkProtections(p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit, p.Authorization)
 }
 
-func checkLimits(ip *dag.IPFilter, local *dag.LocalRateLimit, global *dag.GlobalRateLimit) []string {
+func checkProtections(ip *dag.IPFilter, local *dag.LocalRateLimit, global *dag.GlobalRateLimit, a *dag.Authorization) []string {
 	var why []string
 	add := func(s string) {
 		if s != "" {
@@ -70,6 +99,9 @@ func checkLimits(ip *dag.IPFilter, local *dag.LocalRateLimit, global *dag.Global
 	}
 	if global != nil {
 		add(checkGlobalRateLimit(global))
+	}
+	if a != nil {
+		add(checkAuthorization(a))
 	}
 	return why
 }

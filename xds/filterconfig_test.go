@@ -44,6 +44,23 @@ func TestWhateverAHostAsksOfTheFiltersIsTakenByEnvoy(t *testing.T) {
 func checkHostClosed(r *rapid.T, vh *dag.VirtualHost, h *hostResources, problems int) {
 	host := h.routes.VirtualHosts[0]
 	missing := 0
+	known := map[string]bool{}
+	for _, u := range h.clusters {
+		known[u.config.Name] = true
+	}
+	authorization := vh.Policy.Authorization
+	if authorization != nil && host.TypedPerFilterConfig[filterOf(authorization)] != nil {
+		if !authorization.Disabled && !known[upstreamOf(&authorization.Service.Cluster).config.Name] {
+			r.Fatalf("the unit has no cluster of its authorization server")
+		}
+		authorization = nil
+	}
+	if authorization != nil {
+		missing++
+		if len(host.Routes) > 1 {
+			r.Fatalf("the host is served without authorization")
+		}
+	}
 	for name, asked := range map[string]bool{
 		corsName:            vh.Policy.CORS != nil,
 		ipFilterName:        vh.Policy.IPFilter != nil,
@@ -72,7 +89,44 @@ func anyHostPolicy(r *rapid.T) *dag.HostPolicy {
 		p.CORS = anyCORS(r)
 	}
 	p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit = anyLimits(r)
+	p.Authorization = anyAuthorization(r)
 	return p
+}
+
+func anyAuthorization(r *rapid.T) *dag.Authorization {
+	if rapid.Bool().Draw(r, "no authorization") {
+		return nil
+	}
+	a := &dag.Authorization{
+		Disabled: rapid.Bool().Draw(r, "disabled"),
+		FailOpen: rapid.Bool().Draw(r, "fail open"),
+		Service:  dag.Extension{Cluster: anyExtension(r), Timeout: anyTimeout(r, "call")},
+		Context:  map[string]string{},
+	}
+	for range rapid.IntRange(0, 2).Draw(r, "context") {
+		a.Context[anyText(r, "key", "a", "b")] = anyText(r, "value", "", "v", "%")
+	}
+	if rapid.Bool().Draw(r, "body") {
+		a.Body = &dag.AuthorizationBody{
+			MaxBytes:     mostly(r, "bytes", []uint32{1, 1024, 1<<32 - 1}, []uint32{0}),
+			AllowPartial: rapid.Bool().Draw(r, "partial"), Raw: rapid.Bool().Draw(r, "raw"),
+		}
+	}
+	return a
+}
+
+func anyExtension(r *rapid.T) dag.Cluster {
+	c := dag.Cluster{
+		Namespace:    mostly(r, "namespace", []string{"auth"}, []string{"", "a/b"}),
+		Extension:    mostly(r, "extension", []string{"authz", "a.b"}, []string{"", "a b", "\xff", "é"}),
+		Protocol:     mostly(r, "protocol", []string{"h2c", "h2"}, []string{"", "tls"}),
+		LoadBalancer: mostly(r, "balancer", []dag.LoadBalancer{dag.BalanceRoundRobin, dag.BalanceRandom, dag.BalanceLeastRequest}, []dag.LoadBalancer{"x"}),
+		IdleTimeout:  anyTimeout(r, "idle"),
+	}
+	if c.Protocol == "h2" || c.Protocol == "tls" {
+		c.TLS = &dag.UpstreamTLS{ServerName: mostly(r, "server name", []string{"", "a.example.com"}, []string{"a b", "\x00"})}
+	}
+	return c
 }
 
 func anyLimits(r *rapid.T) (ip *dag.IPFilter, local *dag.LocalRateLimit, global *dag.GlobalRateLimit) {

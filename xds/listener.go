@@ -26,6 +26,8 @@ type ListenerAddress struct {
 type ListenerOptions struct {
 	// HTTP and HTTPS are where.
 	HTTP, HTTPS ListenerAddress
+	// RateLimit is nil where there is no rate limit service.
+	RateLimit *RateLimit
 	Edge
 }
 

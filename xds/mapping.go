@@ -68,8 +68,35 @@ func Mapping() map[string]string {
 		"spec.routes[].internalRedirectPolicy.denyRepeatedRouteRedirect": "route.internal_redirect_policy.predicates: previous_routes",
 
 		// HTTPProxy: what holds for a host.
+		"spec.virtualhost.corsPolicy":                        "CorsPolicy of the virtual host",
+		"spec.virtualhost.ipAllowPolicy":                     "RBACPerRoute of the virtual host: action ALLOW",
+		"spec.virtualhost.ipDenyPolicy":                      "RBACPerRoute of the virtual host: action DENY",
+		"spec.virtualhost.rateLimitPolicy.local":             "LocalRateLimit of the virtual host",
+		"spec.virtualhost.rateLimitPolicy.global":            "RateLimitPerRoute.rate_limits of the virtual host",
+		"spec.virtualhost.authorization.extensionRef":        "ExtAuthzPerRoute.check_settings.grpc_service of the virtual host",
+		"spec.virtualhost.authorization.responseTimeout":     "ExtAuthzPerRoute.check_settings.grpc_service.timeout",
+		"spec.virtualhost.authorization.failOpen":            "which of two ext_authz filters the host enables: failure_mode_allow",
+		"spec.virtualhost.authorization.withRequestBody":     "ExtAuthzPerRoute.check_settings.with_request_body",
+		"spec.virtualhost.authorization.authPolicy.context":  "ExtAuthzPerRoute.check_settings.context_extensions",
+		"spec.virtualhost.authorization.authPolicy.disabled": "FilterConfig.disabled of the virtual host",
+		"spec.routes[].authPolicy.context":                   "ExtAuthzPerRoute.check_settings.context_extensions of the route, merged with the host's",
+		"spec.routes[].authPolicy.disabled":                  "FilterConfig.disabled of the route",
+		"spec.routes[].ipAllowPolicy":                        "RBACPerRoute of the route: action ALLOW",
+		"spec.routes[].ipDenyPolicy":                         "RBACPerRoute of the route: action DENY",
+		"spec.routes[].rateLimitPolicy.local":                "LocalRateLimit of the route",
+		"spec.routes[].rateLimitPolicy.global":               "RateLimitPerRoute.rate_limits of the route",
 
 		// TLSCertificateDelegation and ExtensionService.
+		"ExtensionService spec.services":                               "endpoints of the cluster: one locality for each service, by locality_weighted_lb_config",
+		"ExtensionService spec.validation":                             "cluster.transport_socket: validation_context",
+		"ExtensionService spec.protocol":                               "cluster.transport_socket; always HTTP/2",
+		"ExtensionService spec.protocolVersion":                        "transport_api_version",
+		"ExtensionService spec.loadBalancerPolicy.strategy":            "cluster.lb_policy; Cookie and RequestHash: a warning",
+		"ExtensionService spec.loadBalancerPolicy.requestHashPolicies": "none: calls have nothing to hash, which is a warning",
+		"ExtensionService spec.timeoutPolicy.response":                 "grpc_service.timeout; of the rate limit service: RateLimit.timeout",
+		"ExtensionService spec.timeoutPolicy.idle":                     "none: a call is bounded by its response timeout, which is a warning",
+		"ExtensionService spec.timeoutPolicy.idleConnection":           "cluster HttpProtocolOptions.common_http_protocol_options.idle_timeout",
+		"ExtensionService spec.circuitBreakerPolicy":                   "cluster.circuit_breakers",
 
 		// Ingress.
 		"Ingress spec.tls":                                                             "filter chain of the host, as for spec.virtualhost.tls",

@@ -219,6 +219,7 @@ func anyPolicy(r *rapid.T) *dag.RoutePolicy {
 		InternalRedirect: anyInternalRedirect(r),
 	}
 	p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit = anyLimits(r)
+	p.Authorization = anyAuthorization(r)
 	return p
 }
 

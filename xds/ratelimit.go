@@ -8,9 +8,11 @@ import (
 	"unicode/utf8"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/config/ratelimit/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ratelimit/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -24,6 +26,48 @@ const (
 	// localRateLimitStats is the prefix of the filter's statistics.
 	localRateLimitStats = "isoline"
 )
+
+// RateLimit is the platform's rate limit service, as listeners ask it.
+type RateLimit struct {
+	// Namespace and Name are those of an ExtensionService, for which there is a
+	// unit of TranslateExtension.
+	Namespace, Name string
+	// Timeout bounds a call; zero is Envoy's 20 milliseconds.
+	Timeout dag.Timeout
+	// Domain is not empty.
+	Domain string
+	// FailOpen serves requests that the service does not answer for.
+	FailOpen bool
+	// Headers adds x-ratelimit-* to answers, and ResourceExhausted makes the
+	// status of gRPC answers RESOURCE_EXHAUSTED instead of UNAVAILABLE.
+	Headers, ResourceExhausted bool
+}
+
+// rateLimitFilter is nil where r is. It asks about requests for which a host
+// or route has descriptors.
+func rateLimitFilter(r *RateLimit) *hcmv3.HttpFilter {
+	if r == nil {
+		return nil
+	}
+	config := &ratelimitv3.RateLimit{
+		Domain:                         r.Domain,
+		FailureModeDeny:                !r.FailOpen,
+		RateLimitedAsResourceExhausted: r.ResourceExhausted,
+		RateLimitService: &rlsv3.RateLimitServiceConfig{
+			TransportApiVersion: corev3.ApiVersion_V3,
+			GrpcService: &corev3.GrpcService{
+				TargetSpecifier: envoyGRPC(ExtensionName(r.Namespace, r.Name), r.Name+"."+r.Namespace),
+			},
+		},
+	}
+	if r.Timeout != 0 {
+		config.Timeout = timeout(r.Timeout)
+	}
+	if r.Headers {
+		config.EnableXRatelimitHeaders = ratelimitv3.RateLimit_DRAFT_VERSION_03
+	}
+	return httpFilter(globalRateLimitName, config)
+}
 
 func localRateLimit(l *dag.LocalRateLimit) *localv3.LocalRateLimit {
 	limit := &localv3.LocalRateLimit{

@@ -64,7 +64,7 @@ func translateRoute(r *dag.Route, opts Options) (*routev3.Route, []upstream, []s
 	why := checkAction(&r.Action)
 	var used []upstream
 	if len(why) == 0 {
-		used = setAction(route, &r.Action, opts)
+		used = append(setAction(route, &r.Action, opts), routeClusters(r.Action.Policy)...)
 		why = checkMessages(route, used)
 	}
 	if opts.RouteSource {

@@ -99,7 +99,11 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 			continue
 		}
 		named[route.Name] = true
-		routes = append(routes, plainRoute(route, r))
+		plain := plainRoute(route, r)
+		if plain != route {
+			leaveUnasked(plain, policy)
+		}
+		routes = append(routes, plain)
 		if !r.PlainOnly {
 			secure = append(secure, route)
 		}
@@ -125,6 +129,9 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 		for _, s := range sharesOf(vh.TCP.Clusters) {
 			clusters[s.config.Name] = s.upstream
 		}
+	}
+	for _, u := range hostClusters(policy) {
+		clusters[u.config.Name] = u
 	}
 	for _, u := range clusters {
 		h.clusters = append(h.clusters, u)

@@ -220,6 +220,8 @@ var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 func checkCluster(c *dag.Cluster) string {
 	var why string
 	switch {
+	case c.Extension != "":
+		return checkExtensionCluster(c)
 	case !dnsLabel.MatchString(c.Namespace) || !dnsLabel.MatchString(c.Service):
 		why = "its namespace or name is not a DNS label"
 	case c.Port < 1 || c.Port > 65535:
