@@ -59,6 +59,10 @@ type XDS struct {
 	// WarmGrace bounds how long a host's change waits for clusters whose health
 	// checks do not finish. Default: 15s.
 	WarmGrace Duration `yaml:"warmGrace"`
+	// RemovalDelay is how long a cluster stays after the last route to it is
+	// gone. It has to exceed what authorization and rate limit services delay a
+	// request by. Default: 15s.
+	RemovalDelay Duration `yaml:"removalDelay"`
 }
 
 // Endpoints guards where endpoints that come from repositories may point.

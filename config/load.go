@@ -141,6 +141,7 @@ func (c *Config) setDefaults() {
 	c.Web.setDefault("127.0.0.1", 9080)
 	setDefault(&c.XDS.StartDeadline, Duration(30*time.Second))
 	setDefault(&c.XDS.WarmGrace, Duration(15*time.Second))
+	setDefault(&c.XDS.RemovalDelay, Duration(15*time.Second))
 	setDefault(&c.Render.Deadline, Duration(20*time.Second))
 	setDefault(&c.Render.Memory, 512<<20)
 	c.Listeners.setDefaults()

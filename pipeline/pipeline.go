@@ -117,7 +117,8 @@ func New(opts Options) (*Pipeline, error) {
 		return nil, err
 	}
 	p.cache = xds.NewCache()
-	p.server = xds.NewServer(p.cache, xds.ServerOptions{WarmGrace: opts.Config.XDS.WarmGrace.Std(),
+	p.server = xds.NewServer(p.cache, xds.ServerOptions{
+		WarmGrace: opts.Config.XDS.WarmGrace.Std(), RemovalDelay: opts.Config.XDS.RemovalDelay.Std(),
 		Observer: &observer{metrics: p.metrics, log: p.log, refusals: p.refusals}})
 	return p, p.restore()
 }

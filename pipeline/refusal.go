@@ -89,7 +89,7 @@ func (p *Pipeline) noteRefusals() error {
 func (p *Pipeline) reportRefusals(r *Report) {
 	for _, refused := range p.refused {
 		what := fmt.Sprintf("Envoy %q refuses %s %s: %s", refused.Node, typeName(refused.TypeURL), refused.Name, refused.Message)
-		if len(refused.Units) == 0 {
+		if !slices.ContainsFunc(refused.Units, isHost) {
 			r.Problems = append(r.Problems, problem.Problem{Severity: problem.Error, Type: "EnvoyError", Reason: "RejectedByEnvoy", Message: what})
 		}
 		stays := "nothing is served in its place, for there is no last good configuration"
@@ -98,6 +98,9 @@ func (p *Pipeline) reportRefusals(r *Report) {
 			stays, state = "the last good configuration keeps serving", dag.LastGood
 		}
 		for _, unit := range refused.Units {
+			if !isHost(unit) {
+				continue
+			}
 			host := strings.TrimPrefix(unit, xds.UnitName(""))
 			for i := range r.Hosts {
 				if r.Hosts[i].Host == host {
@@ -113,6 +116,9 @@ func (p *Pipeline) reportRefusals(r *Report) {
 		}
 	}
 }
+
+// isHost tells the units of hosts from those of listeners.
+func isHost(unit string) bool { return strings.HasPrefix(unit, xds.UnitName("")) }
 
 // partsOf are the objects that a host is made of, sorted.
 func partsOf(vh *dag.VirtualHost) []manifest.Key {

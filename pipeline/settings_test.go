@@ -50,7 +50,7 @@ func TestTheDocumentedConfigurationStatesTheDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return all[xds.HTTPListener].Version()
+		return all[xds.ListenerUnit(xds.HTTPListener)].Listeners[0].Version()
 	}
 	bootstrap := func(c *config.Config) string {
 		o := xds.BootstrapOptions{NodeID: "n", XDSAddress: "127.0.0.1", XDSPort: 1}

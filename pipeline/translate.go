@@ -72,8 +72,8 @@ func (t *translator) translate(delta dag.Delta) (xds.Update, error) {
 	if !relist {
 		return u, nil
 	}
-	var err error
-	u.Listeners, err = xds.Listeners(t.listeners, slices.Collect(maps.Values(t.chains)))
+	listeners, err := xds.Listeners(t.listeners, slices.Collect(maps.Values(t.chains)))
+	maps.Copy(u.Units, listeners)
 	t.started = err == nil
 	return u, err
 }

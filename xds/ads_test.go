@@ -57,7 +57,7 @@ func serveOverADS(t *testing.T) *control {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.cache.Apply(Update{Listeners: listeners})
+	c.cache.Apply(Update{Units: listeners})
 	c.cache.Open()
 	ended := make(chan error, 1)
 	go func() { ended <- Serve(ctx, l, c.server) }()

@@ -19,9 +19,8 @@ type Update struct {
 	Units map[string]*Unit
 	// Endpoints are ClusterLoadAssignments by name.
 	Endpoints map[string]*Resource
-	// Listeners and Secrets belong to no unit.
-	Listeners map[string]*Resource
-	Secrets   map[string]*Resource
+	// Secrets belong to no unit.
+	Secrets map[string]*Resource
 }
 
 // Cache holds what every Envoy should have. It is safe for concurrent use.
@@ -167,7 +166,7 @@ func (c *Cache) Apply(u Update) Seq {
 
 // contents are all changes of an update, in one form.
 func contents(u Update) map[entryKey]*Unit {
-	all := make(map[entryKey]*Unit, len(u.Units)+len(u.Endpoints)+len(u.Listeners)+len(u.Secrets))
+	all := make(map[entryKey]*Unit, len(u.Units)+len(u.Endpoints)+len(u.Secrets))
 	for name, unit := range u.Units {
 		if unit != nil {
 			if err := unit.check(name); err != nil {
@@ -176,7 +175,7 @@ func contents(u Update) map[entryKey]*Unit {
 		}
 		all[entryKey{unitKind, name}] = unit
 	}
-	for k, list := range map[kind]map[string]*Resource{kindEndpoints: u.Endpoints, kindListener: u.Listeners, kindSecret: u.Secrets} {
+	for k, list := range map[kind]map[string]*Resource{kindEndpoints: u.Endpoints, kindSecret: u.Secrets} {
 		for name, r := range list {
 			var unit *Unit
 			if r != nil {

@@ -35,7 +35,7 @@ type modelEnvoy struct {
 
 	clusters  map[string]*modelCluster
 	endpoints map[string]string // by watched name; "" while there are none
-	listeners map[string]string
+	listeners map[string]modelListener
 	scopes    map[string]modelScope
 	routes    map[string]*modelRoute // by watched name
 	heldBack  []*discoveryv3.DeltaDiscoveryRequest
@@ -65,6 +65,11 @@ type modelCluster struct {
 	active bool
 }
 
+type modelListener struct {
+	version  string
+	clusters []string
+}
+
 type modelScope struct{ version, route string }
 
 type modelRoute struct {
@@ -79,7 +84,7 @@ func newModelEnvoy(c *Cache, node string, violated func(string)) *modelEnvoy {
 		now:       time.Unix(1_000_000, 0),
 		clusters:  map[string]*modelCluster{},
 		endpoints: map[string]string{},
-		listeners: map[string]string{},
+		listeners: map[string]modelListener{},
 		scopes:    map[string]modelScope{},
 		routes:    map[string]*modelRoute{},
 		nacked:    map[key]bool{},
@@ -95,6 +100,10 @@ func (e *modelEnvoy) connect(c *Cache) {
 	e.session = newSession(c, e.node, e.limits)
 	e.watcher = c.watch()
 	e.asked = [kinds]bool{}
+	if len(e.listeners) == 0 { // nothing asks for them any more
+		clear(e.scopes)
+		clear(e.routes)
+	}
 	e.doubtful = map[string]bool{}
 	for n, c := range e.clusters {
 		e.doubtful[n] = c.probed
@@ -140,7 +149,9 @@ func (e *modelEnvoy) held(k kind) map[string]string {
 	case kindEndpoints:
 		maps.Copy(held, e.endpoints)
 	case kindListener:
-		maps.Copy(held, e.listeners)
+		for n, l := range e.listeners {
+			held[n] = l.version
+		}
 	case kindScope:
 		for n, s := range e.scopes {
 			held[n] = s.version
@@ -308,7 +319,7 @@ func (e *modelEnvoy) take(k kind, d *delivery) (bad string) {
 				bad = "a bad listener"
 				continue
 			}
-			e.listeners[r.Name] = r.Version
+			e.takeListener(m, r.Version)
 			if !e.asked[kindScope] {
 				e.ask(kindScope, nil, nil)
 			}
@@ -330,6 +341,11 @@ func (e *modelEnvoy) remove(k kind, name string) {
 		for route, r := range e.routes {
 			if slices.Contains(r.clusters, name) && !e.lenient {
 				e.violated(fmt.Sprintf("cluster %s is removed while route %s leads to it", name, route))
+			}
+		}
+		for listener, l := range e.listeners {
+			if slices.Contains(l.clusters, name) && !e.lenient {
+				e.violated(fmt.Sprintf("cluster %s is removed while listener %s leads to it", name, listener))
 			}
 		}
 		c := e.clusters[name]
@@ -400,6 +416,17 @@ func (e *modelEnvoy) takeEndpoints(name, version string) {
 			c.warming = false
 		}
 	}
+}
+
+func (e *modelEnvoy) takeListener(m *listenerv3.Listener, version string) {
+	l := modelListener{version: version}
+	for _, chain := range m.FilterChains {
+		l.clusters = append(l.clusters, chain.Name)
+		if !e.usable(chain.Name) && !e.lenient {
+			e.violated(fmt.Sprintf("listener %s comes before its cluster %s is warm", m.Name, chain.Name))
+		}
+	}
+	e.listeners[m.Name] = l
 }
 
 func (e *modelEnvoy) takeScope(m *routev3.ScopedRouteConfiguration, version string) {
@@ -481,8 +508,13 @@ func plainEndpoints(name, text string) *Resource {
 	return must(m)
 }
 
-func plainListener(name, text string) *Resource {
-	return must(&listenerv3.Listener{Name: name, StatPrefix: text})
+// plainListener is a listener that leads to clusters without routes.
+func plainListener(name, text string, clusters ...*Cluster) *Unit {
+	l := &listenerv3.Listener{Name: name, StatPrefix: text}
+	for _, c := range clusters {
+		l.FilterChains = append(l.FilterChains, &listenerv3.FilterChain{Name: c.Name()})
+	}
+	return &Unit{Name: ListenerUnit(name), Clusters: clusters, Listeners: []*Resource{must(l)}}
 }
 
 func byName(list ...*Resource) map[string]*Resource {

@@ -8,7 +8,7 @@ import (
 // resident is a unit on one stream: what the Envoy has of it, and what it is
 // to have.
 //
-// New clusters are sent at once. Routes and scopes move from one version to
+// New clusters are sent at once. What leads to them moves from one version to
 // the next as a whole (release), when all clusters of the next are warm and
 // nothing of the version before is in flight. Clusters of the version that is
 // left are given up when the Envoy has none of its routes any more.
@@ -89,14 +89,21 @@ func (s *session) acceptable(u *Unit) bool {
 	return true
 }
 
-// serves reports whether the Envoy has some version of every route of u.
+// serves reports whether the Envoy has some version of every listener and route
+// of u, or may have, as it has not said yet.
 func (s *session) serves(u *Unit) bool {
-	for _, r := range u.Routes {
-		if t := s.subs[kindRoute].things[r.Name()]; t == nil || t.held == "" {
+	some := false
+	for r := range u.paths {
+		if r.kind == kindScope {
+			continue
+		}
+		sub := &s.subs[r.kind]
+		if t := sub.things[r.Name()]; sub.asked && (t == nil || t.held == "") {
 			return false
 		}
+		some = true
 	}
-	return len(u.Routes) > 0
+	return some
 }
 
 func (s *session) setDone(u *resident, done bool) {
@@ -224,7 +231,7 @@ func (s *session) settle() {
 			s.complete(u)
 		} else if u.missing == 0 || s.has(u.target) {
 			s.release(u)
-		} else if s.informed() {
+		} else if s.informed(u.target) {
 			for _, c := range u.target.Clusters {
 				s.refresh(s.subs[kindCluster].things[c.Name()])
 			}
@@ -234,17 +241,28 @@ func (s *session) settle() {
 	s.settling = s.settling[:0]
 }
 
-// hasLeft reports whether the Envoy has no route of left any more, but for
-// those that are the same in now. Nothing of either is in flight.
+// hasLeft reports whether the Envoy has nothing of left any more that leads to
+// clusters, but for what is the same in now. Nothing of either is in flight.
 func (s *session) hasLeft(left, now *Unit) bool {
-	for _, r := range left.Routes {
-		t := s.subs[kindRoute].things[r.Name()]
-		still := now != nil && slices.ContainsFunc(now.Routes, func(o *Resource) bool { return r.edition() == o.edition() })
-		if t != nil && t.held == r.Version() && !still {
+	for r := range left.paths {
+		if r.kind == kindScope {
+			continue
+		}
+		if t := s.subs[r.kind].things[r.Name()]; t != nil && t.held == r.Version() && !now.includes(r) {
 			return false
 		}
 	}
 	return true
+}
+
+// includes reports whether u, which may be nil, has a path in that version.
+func (u *Unit) includes(r *Resource) bool {
+	for o := range u.paths {
+		if o.edition() == r.edition() {
+			return true
+		}
+	}
+	return false
 }
 
 // has reports whether the Envoy has the scopes and routes of u already.
@@ -335,7 +353,7 @@ func (s *session) proveUnit(u *resident) {
 // proveAlone tells the cache that a resource of no unit was acknowledged.
 func (s *session) proveAlone(t *thing) {
 	switch t.kind {
-	case kindEndpoints, kindListener, kindSecret:
+	case kindEndpoints, kindSecret:
 		if t.want != nil && t.held == t.want.Version() {
 			s.cache.proven(entryKey{t.kind, t.name}, &Unit{Name: t.name, alone: t.want})
 		}

@@ -42,6 +42,8 @@ type Chain struct {
 	// the chain for everybody else, with this certificate.
 	filters  *listenerv3.FilterChain
 	fallback dag.SecretRef
+	// clusters are those of a TCP proxy.
+	clusters []upstream
 }
 
 // Equal reports whether two chains, possibly nil, come to the same.

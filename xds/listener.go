@@ -2,7 +2,9 @@ package xds
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -31,9 +33,13 @@ type ListenerOptions struct {
 	Edge
 }
 
-// Listeners returns the listeners by name, for Update.Listeners: the HTTPS one
-// is nil where there are no chains. The chains are of different hosts.
-func Listeners(opts ListenerOptions, chains []*Chain) (map[string]*Resource, error) {
+// ListenerUnit is the name of a listener's unit.
+func ListenerUnit(listener string) string { return "listener/" + listener }
+
+// Listeners returns the listeners as units, by their names, for Update.Units:
+// the HTTPS one is nil where there are no chains. The chains are of different
+// hosts.
+func Listeners(opts ListenerOptions, chains []*Chain) (map[string]*Unit, error) {
 	plain, err := httpListener(opts)
 	if err != nil {
 		return nil, err
@@ -42,16 +48,45 @@ func Listeners(opts ListenerOptions, chains []*Chain) (map[string]*Resource, err
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]*Resource{HTTPListener: nil, HTTPSListener: nil}
+	all := map[string]*Unit{ListenerUnit(HTTPSListener): nil}
 	for _, l := range []*listenerv3.Listener{plain, secure} {
 		if l == nil {
 			continue
 		}
-		if all[l.Name], err = NewResource(l); err != nil {
+		r, err := NewResource(l)
+		if err != nil {
 			return nil, err
 		}
+		all[ListenerUnit(l.Name)] = &Unit{Name: ListenerUnit(l.Name), Listeners: []*Resource{r}}
 	}
-	return all, nil
+	if secure == nil {
+		return all, nil
+	}
+	all[ListenerUnit(HTTPSListener)].Clusters, err = chainClusters(chains)
+	return all, err
+}
+
+// chainClusters are the clusters that the chains lead to without routes. The
+// listener waits for their endpoints, and not for what else makes them slow to
+// warm: that would let one host's health checks hold up all others.
+func chainClusters(chains []*Chain) ([]*Cluster, error) {
+	byName := map[string]upstream{}
+	for _, c := range chains {
+		for _, u := range c.clusters {
+			byName[u.config.Name] = u
+		}
+	}
+	list := make([]*Cluster, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		u := byName[name]
+		c, err := u.cluster()
+		if err != nil {
+			return nil, err
+		}
+		c.SlowToWarm = false
+		list = append(list, c)
+	}
+	return list, nil
 }
 
 func httpListener(opts ListenerOptions) (*listenerv3.Listener, error) {

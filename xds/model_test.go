@@ -44,9 +44,9 @@ type world struct {
 
 func newWorld(t *rapid.T) *world {
 	w := &world{cache: NewCache(), applied: Update{
-		Units: map[string]*Unit{}, Endpoints: map[string]*Resource{}, Listeners: map[string]*Resource{},
+		Units: map[string]*Unit{}, Endpoints: map[string]*Resource{},
 	}}
-	w.apply(Update{Listeners: byName(plainListener("http", ""))})
+	w.apply(Update{Units: units(plainListener("http", ""))})
 	w.cache.Open()
 	for _, node := range []string{"a", "b"} {
 		e := newModelEnvoy(w.cache, node, func(what string) { t.Fatalf("node %s: %s", node, what) })
@@ -63,7 +63,6 @@ func (w *world) apply(u Update) {
 	w.cache.Apply(u)
 	merge(w.applied.Units, u.Units)
 	merge(w.applied.Endpoints, u.Endpoints)
-	merge(w.applied.Listeners, u.Listeners)
 }
 
 func merge[T any](into, from map[string]*T) {
@@ -82,11 +81,18 @@ func (w *world) changeUnit(t *rapid.T) {
 		w.apply(Update{Units: map[string]*Unit{name: nil}})
 		return
 	}
-	var clusters []*Cluster
 	names := []string{"c1", "c2", "c3", "c4"}
 	if name == "u1" { // two units would hardly agree on what it is
 		names = append(names, "live")
 	}
+	clusters := w.drawClusters(t, names)
+	text := rapid.SampledFrom([]string{"", "", "x", "bad"}).Draw(t, "routes")
+	w.bad = w.bad || text == "bad"
+	w.apply(Update{Units: units(plainUnit(name, text, clusters...))})
+}
+
+func (w *world) drawClusters(t *rapid.T, names []string) []*Cluster {
+	var clusters []*Cluster
 	for _, c := range rapid.SliceOfNDistinct(rapid.SampledFrom(names), 0, 3, rapid.ID[string]).Draw(t, "clusters") {
 		endpoints := map[string]string{"c1": "e1", "c2": "e1", "c3": "e2", "c4": "e3", "live": "e3"}[c]
 		content := rapid.SampledFrom([]string{"", "", "v2", "check", "check hangs", "bad"}).Draw(t, "content of "+c)
@@ -105,9 +111,7 @@ func (w *world) changeUnit(t *rapid.T) {
 		}
 		clusters = append(clusters, plainCluster(c, endpoints, content))
 	}
-	text := rapid.SampledFrom([]string{"", "", "x", "bad"}).Draw(t, "routes")
-	w.bad = w.bad || text == "bad"
-	w.apply(Update{Units: units(plainUnit(name, text, clusters...))})
+	return clusters
 }
 
 func (w *world) changeEndpoints(t *rapid.T) {
@@ -121,10 +125,21 @@ func (w *world) changeEndpoints(t *rapid.T) {
 	w.apply(Update{Endpoints: byName(plainEndpoints(name, text))})
 }
 
+// changeListener changes one of two listeners: only the second leads to clusters
+// of its own, and may go.
 func (w *world) changeListener(t *rapid.T) {
+	name := rapid.SampledFrom([]string{"http", "https"}).Draw(t, "listener")
+	if name == "https" && rapid.IntRange(0, 5).Draw(t, "gone") == 0 {
+		w.apply(Update{Units: map[string]*Unit{ListenerUnit(name): nil}})
+		return
+	}
+	var clusters []*Cluster
+	if name == "https" {
+		clusters = w.drawClusters(t, []string{"c1", "c2", "c3", "c4"})
+	}
 	text := rapid.SampledFrom([]string{"1", "2", "bad"}).Draw(t, "content")
 	w.bad = w.bad || text == "bad"
-	w.apply(Update{Listeners: byName(plainListener("http", text))})
+	w.apply(Update{Units: units(plainListener(name, text, clusters...))})
 }
 
 func (w *world) each(do func(*modelEnvoy) bool) func(*rapid.T) {

@@ -380,6 +380,8 @@ func (k keptUnit) unit() (entryKey, *Unit, error) {
 			u.alone = r
 		case of == kindCluster:
 			u.Clusters = append(u.Clusters, &Cluster{r, kept.Endpoints, kept.SlowToWarm})
+		case of == kindListener:
+			u.Listeners = append(u.Listeners, r)
 		case of == kindScope:
 			u.Scopes = append(u.Scopes, r)
 		case of == kindRoute:

@@ -148,15 +148,16 @@ type Cluster struct {
 	SlowToWarm bool
 }
 
-// Unit is what changes together: the resources of one host. Its scopes and
-// routes are sent to an Envoy only once its clusters are warm there. Clusters
-// are shared between units by name; scopes and routes belong to one unit.
-// A unit is immutable once it is given to a cache.
+// Unit is what changes together: the resources of one host, or a listener. Its
+// listeners, scopes and routes are sent to an Envoy only once its clusters are
+// warm there. Clusters are shared between units by name; the others belong to
+// one unit. A unit is immutable once it is given to a cache.
 type Unit struct {
-	Name     string
-	Clusters []*Cluster
-	Routes   []*Resource
-	Scopes   []*Resource
+	Name      string
+	Clusters  []*Cluster
+	Listeners []*Resource
+	Routes    []*Resource
+	Scopes    []*Resource
 
 	// alone is set, and all of the above but the name empty, for a resource
 	// that belongs to no unit and that the cache treats as one of its own.
@@ -192,12 +193,13 @@ func (u *Unit) resources(yield func(*Resource) bool) {
 	u.paths(yield)
 }
 
-// paths are the scopes and routes of u, which may be nil.
+// paths are the listeners, scopes and routes of u, which may be nil: what leads
+// to its clusters.
 func (u *Unit) paths(yield func(*Resource) bool) {
 	if u == nil || u.alone != nil {
 		return
 	}
-	for _, list := range [2][]*Resource{u.Scopes, u.Routes} {
+	for _, list := range [3][]*Resource{u.Listeners, u.Scopes, u.Routes} {
 		for _, r := range list {
 			if !yield(r) {
 				return
@@ -213,6 +215,7 @@ func (u *Unit) equal(o *Unit) bool {
 	}
 	alike := func(a, b *Resource) bool { return a.Name() == b.Name() && same(a, b) }
 	return same(u.alone, o.alone) &&
+		slices.EqualFunc(u.Listeners, o.Listeners, alike) &&
 		slices.EqualFunc(u.Routes, o.Routes, alike) &&
 		slices.EqualFunc(u.Scopes, o.Scopes, alike) &&
 		slices.EqualFunc(u.Clusters, o.Clusters, func(a, b *Cluster) bool {
@@ -241,6 +244,9 @@ func (u *Unit) check(name string) error {
 	}
 	for _, c := range u.Clusters {
 		of(kindCluster, c.Resource)
+	}
+	for _, r := range u.Listeners {
+		of(kindListener, r)
 	}
 	for _, r := range u.Scopes {
 		of(kindScope, r)

@@ -185,9 +185,13 @@ func (s *session) subscribe(sub *subscription, req *discoveryv3.DeltaDiscoveryRe
 			s.initial(sub, name, req.InitialResourceVersions[name])
 		}
 		s.markAll(sub)
-		if (sub.kind == kindScope || sub.kind == kindRoute) && s.informed() {
+		if sub.kind == kindListener || sub.kind == kindScope || sub.kind == kindRoute {
 			for _, name := range slices.Sorted(maps.Keys(s.units)) {
-				s.settling = append(s.settling, s.units[name])
+				if u := s.units[name]; u.kept != nil {
+					s.choose(u)
+				} else {
+					s.settling = append(s.settling, u)
+				}
 			}
 		}
 	}
@@ -406,7 +410,7 @@ func (s *session) refuseOne(sub *subscription, t *thing, version, message string
 		for _, u := range sortedUnits(t.targets) {
 			s.choose(u)
 		}
-	case kindScope, kindRoute:
+	case kindListener, kindScope, kindRoute:
 		if t.owner != nil {
 			s.choose(t.owner)
 		}
@@ -465,10 +469,7 @@ func (s *session) update(now time.Time, changes []change, keep bool) {
 		sub := &s.subs[c.kind]
 		t := sub.things[c.name]
 		if t == nil {
-			if c.kind != kindListener || c.desired == nil {
-				continue // nobody has asked for it
-			}
-			t = sub.get(c.name)
+			continue // nobody has asked for it
 		}
 		s.wantAlone(t, c.served.only(), c.desired != nil)
 	}

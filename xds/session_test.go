@@ -16,7 +16,7 @@ type scene struct {
 func newScene(t *testing.T, u Update) *scene {
 	t.Helper()
 	c := NewCache()
-	c.Apply(Update{Listeners: byName(plainListener("http", ""))})
+	c.Apply(Update{Units: units(plainListener("http", ""))})
 	c.Apply(u)
 	c.Open()
 	s := &scene{newModelEnvoy(c, "envoy", func(what string) { t.Helper(); t.Error(what) }), t}
@@ -93,12 +93,12 @@ func TestWhatIsServedAgainAndWasRefusedIsKnownToBeRejected(t *testing.T) {
 	s := newScene(t, Update{})
 	s.run()
 	for range 2 {
-		s.cache.Apply(Update{Listeners: byName(plainListener("http", "bad"))})
+		s.cache.Apply(Update{Units: units(plainListener("http", "bad"))})
 		s.run()
 		if got := s.cache.Rejections(); len(got) != 1 || got[0].Message != "a bad listener" {
 			t.Errorf("rejections: %v", got)
 		}
-		s.cache.Apply(Update{Listeners: byName(plainListener("http", ""))})
+		s.cache.Apply(Update{Units: units(plainListener("http", ""))})
 		s.run()
 	}
 }
@@ -139,4 +139,40 @@ func TestASessionIsSettledWhenNothingMoreIsToBeSent(t *testing.T) {
 	settledAfter("the first build", Update{})
 	settledAfter("new endpoints", Update{Endpoints: byName(plainEndpoints("e", "2"))})
 	settledAfter("a changed route", Update{Units: units(plainUnit("u1", "x", plainCluster("c", "e", "")))})
+}
+
+func TestAListenerWaitsForTheClustersThatItLeadsTo(t *testing.T) {
+	s := newScene(t, Update{
+		Units:     units(plainListener("https", "", plainCluster("old", "e1", ""))),
+		Endpoints: byName(plainEndpoints("e1", "1"), plainEndpoints("e2", "1")),
+	})
+	s.gets("cds old", "lds http", "eds e1", "lds https")
+	s.cache.Apply(Update{Units: units(plainListener("https", "", plainCluster("new", "e2", "")))})
+	s.gets("cds new", "eds e2", "lds https", "-cds old")
+}
+
+func TestAListenerOfWhichNothingGoodIsKnownStays(t *testing.T) {
+	s := newScene(t, Update{})
+	s.run()
+	s.cache.Apply(Update{Units: units(plainListener("http", "bad"))})
+	s.run()
+	kept, err := s.cache.Quarantine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := NewCache()
+	if err := again.Restore(kept); err != nil {
+		t.Fatal(err)
+	}
+	delete(again.restored.good, entryKey{unitKind, ListenerUnit("http")})
+	again.Apply(Update{Units: units(plainListener("http", "bad"))})
+	again.Open()
+	s.connect(again)
+	s.received = nil
+	s.run()
+	for _, what := range s.received {
+		if what == "-lds http" {
+			t.Error("the Envoy loses its listener")
+		}
+	}
 }

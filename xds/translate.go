@@ -125,11 +125,6 @@ func translateHost(vh *dag.VirtualHost, opts Options) (*hostResources, []problem
 			h.secureScopes = append(h.secureScopes, scopeOf(fallbackListener, vh.Host, h.secure.Name))
 		}
 	}
-	if vh.TCP != nil {
-		for _, s := range sharesOf(vh.TCP.Clusters) {
-			clusters[s.config.Name] = s.upstream
-		}
-	}
 	for _, u := range hostClusters(policy) {
 		clusters[u.config.Name] = u
 	}
@@ -208,12 +203,21 @@ func (h *hostResources) unit() (*Unit, error) {
 		}
 		u.Scopes = append(u.Scopes, r)
 	}
-	for _, c := range h.clusters {
-		r, err := NewResource(c.config)
+	for _, from := range h.clusters {
+		c, err := from.cluster()
 		if err != nil {
 			return nil, err
 		}
-		u.Clusters = append(u.Clusters, &Cluster{Resource: r, Endpoints: c.endpoints, SlowToWarm: c.slow})
+		u.Clusters = append(u.Clusters, c)
 	}
 	return u, nil
+}
+
+// cluster marshals the cluster.
+func (u *upstream) cluster() (*Cluster, error) {
+	r, err := NewResource(u.config)
+	if err != nil {
+		return nil, err
+	}
+	return &Cluster{Resource: r, Endpoints: u.endpoints, SlowToWarm: u.slow}, nil
 }

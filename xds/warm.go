@@ -80,8 +80,12 @@ func (s *session) refresh(t *thing) {
 	}
 }
 
-// informed reports whether the Envoy has said which scopes and routes it has.
-func (s *session) informed() bool {
+// informed reports whether the Envoy has said what it has of the kinds of u's
+// paths.
+func (s *session) informed(u *Unit) bool {
+	if len(u.Listeners) > 0 {
+		return s.subs[kindListener].asked
+	}
 	return s.subs[kindScope].asked && (s.subs[kindRoute].asked || !s.hadScopes)
 }
 
