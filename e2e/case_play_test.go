@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"isoline.dev/isoline/lab"
@@ -83,13 +84,22 @@ func (w *caseWorld) try(e *exchange) error {
 		return err
 	}
 	defer c.CloseIdleConnections()
-	var replies []reply
-	for range e.times {
-		start := time.Now()
-		r := w.send(c, e)
-		r.took = time.Since(start)
-		replies = append(replies, r)
+	replies := make([]reply, e.times)
+	var sent sync.WaitGroup
+	for i := range replies {
+		send := func() {
+			start := time.Now()
+			replies[i] = w.send(c, e)
+			replies[i].took = time.Since(start)
+		}
+		if e.apart >= 0 {
+			sent.Go(send)
+			time.Sleep(e.apart)
+		} else {
+			send()
+		}
 	}
+	sent.Wait()
 	return errors.Join(append(w.checkReplies(e, replies), append(w.checkSaw(e, before), w.checkLog(e)...)...)...)
 }
 

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -28,6 +29,9 @@ type exchange struct {
 	// with are options of how the request is sent.
 	with map[string]string
 	send []string
+	// apart lies between the starts of the requests; below zero each waits for
+	// the answer to the one before.
+	apart time.Duration
 
 	outcomes []outcome
 	answer   []expectation // of headers, and of what is received
@@ -78,7 +82,7 @@ func parseExchanges(data string) ([]*exchange, error) {
 		}
 		var err error
 		if words == line {
-			e := &exchange{text: line, times: 1, with: map[string]string{}}
+			e := &exchange{text: line, times: 1, with: map[string]string{}, apart: -1}
 			all = append(all, e)
 			err = e.begin(words)
 		} else if len(all) == 0 || all[len(all)-1].method == "" {
@@ -156,6 +160,10 @@ func (e *exchange) detail(line string) (err error) {
 			return fmt.Errorf("there is no option %s; there are %s", name, strings.Join(withOptions, ", "))
 		}
 		e.with[name] = value
+		if name == "together" {
+			e.apart, err = time.ParseDuration(cmp.Or(value, "0s"))
+			return err
+		}
 	case "send":
 		e.send = append(e.send, rest)
 	case "receive":
@@ -189,7 +197,7 @@ func (e *exchange) detail(line string) (err error) {
 }
 
 // withOptions are what "with" can name.
-var withOptions = []string{"http/2", "tls", "sni", "certificate", "session", "proxy-protocol", "trailers"}
+var withOptions = []string{"http/2", "tls", "sni", "certificate", "session", "proxy-protocol", "trailers", "together"}
 
 // answered reads "STATUS [[same] SERVER[|SERVER...]] [xN | xN..M], ...".
 func (e *exchange) answered(text string) error {

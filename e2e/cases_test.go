@@ -315,6 +315,7 @@ func newCaseRig(t *testing.T, fragment string) *caseRig {
 	t.Helper()
 	r := &caseRig{rig: &rig{t: t, dir: t.TempDir(), shared: fragment == ""}}
 	r.ports()
+	r.resolveExternal()
 	conf := map[string]any{}
 	base := fmt.Sprintf(`
 apiVersion: isoline.dev/v1alpha1
@@ -346,6 +347,30 @@ web: {address: 127.0.0.1, port: %d}
 	r.startIsoline("run", "-c", file, "--manifests", manifests)
 	r.startEnvoy()
 	return r
+}
+
+// externalDomain has the names that cases can use as externalName.
+const externalDomain = "external.test"
+
+// resolveExternal makes Envoy look names up with a name server of ours.
+func (r *caseRig) resolveExternal() {
+	r.t.Helper()
+	dns, err := lab.StartDNS(r.t.Context(), externalDomain)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { <-dns.Done() })
+	r.edit = func(bootstrap map[string]any) {
+		bootstrap["typedDnsResolverConfig"] = map[string]any{
+			"name": "envoy.network.dns_resolver.cares",
+			"typedConfig": map[string]any{
+				"@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+				"resolvers": []any{map[string]any{"socketAddress": map[string]any{
+					"protocol": "UDP", "address": "127.0.0.1", "portValue": dns.Port(),
+				}}},
+			},
+		}
+	}
 }
 
 func (r *caseRig) stop() {

@@ -26,20 +26,21 @@ import (
 // x-answer-header ("name: value").
 //
 // The facts of its records are method, path (with the query), host, protocol,
-// body, sni and client (the name in the client's certificate) on TLS, and
-// header NAME.
+// body, connections (how many there have been so far), tls (the version), sni
+// and client (the name in the client's certificate) on TLS, and header NAME.
 type Upstream struct {
 	records
-	name     string
-	listener net.Listener
-	requests atomic.Int64
-	status   atomic.Int64
-	delay    atomic.Int64
-	failing  atomic.Pointer[failures]
-	sick     atomic.Bool
-	checks   records
-	health   atomic.Pointer[chan struct{}]
-	served   chan struct{}
+	name        string
+	listener    net.Listener
+	requests    atomic.Int64
+	connections atomic.Int64
+	status      atomic.Int64
+	delay       atomic.Int64
+	failing     atomic.Pointer[failures]
+	sick        atomic.Bool
+	checks      records
+	health      atomic.Pointer[chan struct{}]
+	served      chan struct{}
 }
 
 // failures are answers that are owed.
@@ -91,6 +92,10 @@ func startUpstream(ctx context.Context, name string, config *tls.Config) (*Upstr
 	protocols.SetUnencryptedHTTP2(true)
 	s := &http.Server{Handler: u, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second, TLSConfig: config,
 		BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: silent}
+	s.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		u.connections.Add(1)
+		return ctx
+	}
 	go func() {
 		defer close(u.served)
 		serve := s.Serve
@@ -157,12 +162,12 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	u.requests.Add(1)
 	if r.Header.Get("Upgrade") == "websocket" {
-		u.add(recordOf(r, nil))
+		u.add(u.record(r, nil))
 		echoMessages(w, r)
 		return
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
-	u.add(recordOf(r, body))
+	u.add(u.record(r, body))
 	if err != nil {
 		return // the client has gone
 	}
@@ -193,7 +198,7 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // check answers a health check.
 func (u *Upstream) check(w http.ResponseWriter, r *http.Request) {
-	u.checks.add(recordOf(r, nil))
+	u.checks.add(u.record(r, nil))
 	if hang := u.health.Load(); hang != nil {
 		select {
 		case <-*hang:
@@ -250,12 +255,19 @@ func (a answer) wait(ctx context.Context) bool {
 	}
 }
 
+func (u *Upstream) record(r *http.Request, body []byte) Record {
+	one := recordOf(r, body)
+	one["connections"] = []string{fmt.Sprint(u.connections.Load())}
+	return one
+}
+
 func recordOf(r *http.Request, body []byte) Record {
 	one := Record{"method": {r.Method}, "path": {r.URL.RequestURI()}, "host": {r.Host}, "protocol": {r.Proto},
 		"body": {string(body)}}
 	one.headers(r.Header)
 	if r.TLS != nil {
 		one["sni"] = []string{r.TLS.ServerName}
+		one["tls"] = []string{strings.TrimPrefix(tls.VersionName(r.TLS.Version), "TLS ")}
 		for _, cert := range r.TLS.PeerCertificates[:min(1, len(r.TLS.PeerCertificates))] {
 			one["client"] = []string{cert.Subject.CommonName}
 		}
