@@ -212,9 +212,9 @@ func redirect(r *dag.Redirect) *routev3.RedirectAction {
 func forward(a *dag.Action, opts Options) (*routev3.RouteAction, []upstream) {
 	action := &routev3.RouteAction{}
 	shares := sharesOf(a.Clusters)
-	used := make([]upstream, len(shares))
-	for i, s := range shares {
-		used[i] = s.upstream
+	used := make([]upstream, 0, len(shares)+1)
+	for _, s := range shares {
+		used = append(used, s.upstream)
 	}
 	if len(shares) == 1 && shares[0].plain() {
 		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: shares[0].config.Name}
