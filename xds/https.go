@@ -70,16 +70,16 @@ func TranslateChain(vh *dag.VirtualHost, opts ListenerOptions) (*Chain, []proble
 		why = "a host for all names cannot have TLS"
 	}
 	if why == "" && vh.TCP != nil {
-		for i := range vh.TCP.Clusters {
-			why = cmp.Or(why, checkCluster(&vh.TCP.Clusters[i].Cluster))
-		}
-		why = cmp.Or(why, checkWeights(vh.TCP.Clusters))
+		why = checkTCP(vh.TCP)
 	}
 	if why == "" {
 		alpn := opts.alpn()
 		if vh.TCP != nil {
 			alpn = nil
 			c.filters.Filters = []*listenerv3.Filter{tcpFilter(vh, opts)}
+			for _, s := range sharesOf(vh.TCP.Clusters) {
+				c.clusters = append(c.clusters, s.upstream)
+			}
 		} else {
 			c.filters.Filters = []*listenerv3.Filter{managerFilter(hostManager(vh, opts))}
 		}
@@ -95,6 +95,15 @@ func TranslateChain(vh *dag.VirtualHost, opts ListenerOptions) (*Chain, []proble
 		return nil, []problem.Problem{hostProblem(vh, why)}
 	}
 	return c, nil
+}
+
+func checkTCP(t *dag.TCPProxy) string {
+	for i := range t.Clusters {
+		if why := checkCluster(&t.Clusters[i].Cluster); why != "" {
+			return why
+		}
+	}
+	return checkWeights(t.Clusters)
 }
 
 // hostManager reads the requests of one host.
