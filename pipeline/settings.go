@@ -170,11 +170,10 @@ func accessLog(a config.AccessLog) xds.AccessLog {
 // hostOptions are how every host is translated.
 func hostOptions(c *config.Config) xds.Options {
 	log := accessLog(c.Listeners.AccessLog)
-	formats := log.Text
-	for _, format := range log.Fields {
-		formats += format
-	}
-	return xds.Options{RouteSource: strings.Contains(formats, "io.projectcontour.")}
+	formats := append(slices.Collect(maps.Values(log.Fields)), log.Text)
+	return xds.Options{RouteSource: slices.ContainsFunc(formats, func(format string) bool {
+		return strings.Contains(format, "io.projectcontour.")
+	})}
 }
 
 // BootstrapLimits enters what the configuration says for an Envoy's bootstrap.

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"slices"
 	"strings"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -69,26 +70,27 @@ func (a *AccessLog) filter() *accesslogv3.AccessLogFilter {
 // format is nil where it is Envoy's own.
 func (a *AccessLog) format() *corev3.SubstitutionFormatString {
 	f := &corev3.SubstitutionFormatString{}
-	text := a.Text
+	formats := []string{a.Text}
 	switch {
 	case len(a.Fields) > 0:
 		fields := &structpb.Struct{Fields: map[string]*structpb.Value{}}
 		for name, format := range a.Fields {
 			fields.Fields[name] = structpb.NewStringValue(format)
-			text += format
+			formats = append(formats, format)
 		}
 		f.Format = &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields}
 		f.OmitEmptyValues = true
-	case text != "":
+	case a.Text != "":
 		f.Format = &corev3.SubstitutionFormatString_TextFormatSource{
 			TextFormatSource: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{
-				InlineString: strings.TrimSuffix(text, "\n") + "\n",
+				InlineString: strings.TrimSuffix(a.Text, "\n") + "\n",
 			}},
 		}
 	default:
 		return nil
 	}
-	if strings.Contains(text, "%REQ_WITHOUT_QUERY(") { // the one operator that Envoy has to be given
+	if slices.ContainsFunc(formats, func(s string) bool { return strings.Contains(s, "%REQ_WITHOUT_QUERY(") }) {
+		// The one operator that Envoy has to be given.
 		f.Formatters = []*corev3.TypedExtensionConfig{{
 			Name: "envoy.formatter.req_without_query", TypedConfig: mustAny(&withoutqueryv3.ReqWithoutQuery{}),
 		}}

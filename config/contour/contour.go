@@ -59,10 +59,11 @@ func refuseObject(name string, body []byte) error {
 	var o struct {
 		Kind string `yaml:"kind"`
 	}
-	switch err := yaml.Unmarshal(body, &o); {
-	case err != nil || o.Kind == "":
-		return nil // what is wrong is found again
-	case o.Kind == "ConfigMap":
+	_ = yaml.Unmarshal(body, &o) // what is wrong with it is found again
+	switch o.Kind {
+	case "":
+		return nil
+	case "ConfigMap":
 		return config.Error{File: name, Field: "kind", Message: "this is a ConfigMap; give the file that is under data, contour.yaml"}
 	default:
 		return config.Error{File: name, Field: "kind", Message: fmt.Sprintf("a %s is not Contour's configuration file", o.Kind)}
