@@ -374,6 +374,9 @@ func replyOf(resp *http.Response) reply {
 	for name, values := range resp.Header {
 		r.facts["header "+strings.ToLower(name)] = values
 	}
+	if resp.Close { // the client has taken the header out
+		r.facts["header connection"] = []string{"close"}
+	}
 	for name, values := range resp.Trailer {
 		r.facts["trailer "+strings.ToLower(name)] = values
 	}

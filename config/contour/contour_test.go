@@ -28,20 +28,30 @@ func TestAnEmptyFileMeansContoursDefaults(t *testing.T) {
 // everything has every documented key that has an effect.
 const everything = `
 accesslog-format: json
+
 accesslog-level: error
+
 json-fields: ["@timestamp", "id=%REQ(X-ID)%"]
+
 compression: {algorithm: brotli}
+
 default-http-versions: [HTTP/1.1]
+
 disableMergeSlashes: true
+
 disablePermitInsecure: true
+
 enableExternalNameService: true
+
 serverHeaderTransformation: append_if_absent
+
 tls:
   minimum-protocol-version: "1.3"
   maximum-protocol-version: "1.3"
   cipher-suites: ['[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]', ECDHE-RSA-AES256-GCM-SHA384]
   fallback-certificate: {name: fallback, namespace: edge}
   envoy-client-certificate: {name: client, namespace: edge}
+
 timeouts:
   request-timeout: 30s
   connection-idle-timeout: 90s
@@ -50,13 +60,16 @@ timeouts:
   delayed-close-timeout: 2s
   connection-shutdown-grace-period: 7s
   connect-timeout: 3s
+
 cluster:
   dns-lookup-family: v4
   max-requests-per-connection: 5
   per-connection-buffer-limit-bytes: 40000
   circuit-breakers: {max-connections: 1, max-pending-requests: 2, max-requests: 3, max-retries: 4, per-host-max-connections: 5}
   upstream-tls: {minimum-protocol-version: "1.2", maximum-protocol-version: "1.2", cipher-suites: [AES128-SHA]}
+
 network: {num-trusted-hops: 2, strip-trailing-host-dot: true}
+
 listener:
   connection-balancer: exact
   max-requests-per-connection: 6
@@ -66,16 +79,19 @@ listener:
   http2-max-concurrent-streams: 8
   max-connections-per-listener: 9
   max-connections-to-accept-per-socket-event: 10
+
 policy:
   request-headers: {set: {X-Edge: "%HOSTNAME%"}, remove: [X-Debug]}
   response-headers: {set: {X-Flags: "%RESPONSE_FLAGS%"}}
   applyToIngress: true
+
 globalExtAuth:
   extensionService: auth/htpasswd
   failOpen: true
   authPolicy: {context: {a: b}}
   responseTimeout: 1s
   withRequestBody: {maxRequestBytes: 7, allowPartialMessage: true, packAsBytes: true}
+
 rateLimitService:
   extensionService: limits/service
   domain: shop
