@@ -108,7 +108,7 @@ func TestTheBootstrapHasTheConfigurationsLimits(t *testing.T) {
 	t.Parallel()
 	dir := manifests(t, map[string]string{
 		"contour.yaml": "listener: {max-connections-per-listener: 77, max-requests-per-io-cycle: 5}\n",
-		"isoline.yaml": "apiVersion: isoline.dev/v1alpha1\nkind: Config\nenvoy: {maxHeap: 1Gi, maxConnections: 1234}\n",
+		"isoline.yaml": "apiVersion: isoline.dev/v1alpha1\nkind: Config\nxds: {port: 4321}\nenvoy: {maxHeap: 1Gi, maxConnections: 1234}\n",
 	})
 	code, stdout, stderr := isoline(t, "bootstrap", "-c", filepath.Join(dir, "isoline.yaml"), "--contour-config", filepath.Join(dir, "contour.yaml"))
 	if code != 0 {
@@ -116,7 +116,7 @@ func TestTheBootstrapHasTheConfigurationsLimits(t *testing.T) {
 	}
 	for _, want := range []string{`"maxHeapSizeBytes": "1073741824"`, `"maxActiveDownstreamConnections": "1234"`,
 		`"envoy.resource_limits.listener.http.connection_limit": 77`, `"envoy.resource_limits.listener.https.connection_limit": 77`,
-		`"http.max_requests_per_io_cycle": 5`} {
+		`"http.max_requests_per_io_cycle": 5`, `"portValue": 4321`} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("the bootstrap lacks %s", want)
 		}

@@ -17,7 +17,8 @@ func newBootstrap() *cobra.Command {
 
   isoline bootstrap --xds-port 18000 > envoy.json && envoy -c envoy.json
 
-With -c it has the limits that the configuration sets for each Envoy.`,
+With -c it has the limits that the configuration sets for each Envoy, and the
+port at which it serves them.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, _, err := in.load()
@@ -25,6 +26,9 @@ With -c it has the limits that the configuration sets for each Envoy.`,
 				return err
 			}
 			pipeline.BootstrapLimits(c, &opts)
+			if !cmd.Flags().Changed("xds-port") {
+				opts.XDSPort = c.XDS.Port
+			}
 			body, err := xds.Bootstrap(opts)
 			if err != nil {
 				return err
