@@ -63,7 +63,7 @@ type CertificateOptions struct {
 	Hosts []string
 	// RSA makes the key of 2048 bits of RSA; otherwise it is on P-256.
 	RSA bool
-	// Expired puts its end an hour into the past.
+	// Expired puts its end into the year 2020.
 	Expired bool
 }
 

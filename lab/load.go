@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,6 +22,10 @@ type LoadOptions struct {
 	Header http.Header
 	// Clients ask side by side, each with one connection kept alive. Default 1.
 	Clients int
+	// TLS, if set, is how an https URL is connected to.
+	TLS *tls.Config
+	// Reconnect makes a connection for every request.
+	Reconnect bool
 	// Pause is how long each client waits between two requests.
 	Pause time.Duration
 }
@@ -87,7 +92,9 @@ func (l *Load) Stop() LoadResult {
 }
 
 func (l *Load) client(ctx context.Context, opts LoadOptions) {
-	transport := &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}
+	transport := &http.Transport{
+		MaxIdleConnsPerHost: 1, DisableCompression: true, TLSClientConfig: opts.TLS, DisableKeepAlives: opts.Reconnect,
+	}
 	defer transport.CloseIdleConnections()
 	c := &http.Client{Transport: transport, Timeout: 30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
