@@ -42,7 +42,7 @@ func drawObject(t *rapid.T) *manifest.Object {
 	}
 	var kind string
 	var value manifest.Value
-	switch oneOf(t, "HTTPProxy", "HTTPProxy", "HTTPProxy", "Ingress", "Ingress", "Service", "EndpointSlice") {
+	switch oneOf(t, "HTTPProxy", "HTTPProxy", "HTTPProxy", "Ingress", "Ingress", "Service", "EndpointSlice", "Secret", "TLSCertificateDelegation") {
 	case manifest.HTTPProxy:
 		kind, meta.Name = manifest.HTTPProxy, "p"+n
 		value = &contourv1.HTTPProxy{ObjectMeta: meta, Spec: drawProxy(t)}
@@ -52,6 +52,12 @@ func drawObject(t *rapid.T) *manifest.Object {
 	case manifest.Service:
 		kind, meta.Name = manifest.Service, "s"+n
 		value = &corev1.Service{ObjectMeta: meta, Spec: drawService(t)}
+	case manifest.Secret:
+		kind, meta.Name = manifest.Secret, "t"
+		value = drawSecret(t, meta)
+	case manifest.TLSCertificateDelegation:
+		kind, meta.Name = manifest.TLSCertificateDelegation, "d"+n
+		value = drawDelegation(t, meta)
 	default:
 		kind, meta.Name = manifest.EndpointSlice, "e"+n
 		meta.Labels = map[string]string{discoveryv1.LabelServiceName: "s" + strconv.Itoa(few(t, 2))}
@@ -125,12 +131,13 @@ func drawRoute(t *rapid.T) contourv1.Route {
 	for range few(t, 2) {
 		r.Services = append(r.Services, contourv1.Service{
 			Name: "s" + strconv.Itoa(few(t, 2)), Port: oneOf(t, 80, 80, 80, 81, 0), Weight: int64(few(t, 2)),
-			Protocol: maybe(t, rapid.SampledFrom([]string{"h2c", "h2c", "tls"})), Mirror: few(t, 9) == 0,
-			HealthPort:           oneOf(t, 0, 0, 80, 81),
+			Protocol: maybe(t, rapid.SampledFrom([]string{"h2c", "tls", "tls", "junk"})), Mirror: few(t, 9) == 0,
+			HealthPort: oneOf(t, 0, 0, 80, 81), UpstreamValidation: maybe(t, rapid.Custom(drawValidation)),
 			RequestHeadersPolicy: drawHeaders(t), ResponseHeadersPolicy: drawHeaders(t), CookieRewritePolicies: drawCookies(t),
 		})
 	}
 	r.RequestHeadersPolicy, r.ResponseHeadersPolicy, r.CookieRewritePolicies = drawHeaders(t), drawHeaders(t), drawCookies(t)
+	r.LoadBalancerPolicy = maybe(t, rapid.Custom(drawLoadBalancer))
 	switch few(t, 14) {
 	case 0, 1:
 		r.DirectResponsePolicy = &contourv1.HTTPDirectResponsePolicy{StatusCode: oneOf(t, 200, 503, 99)}
@@ -268,6 +275,7 @@ func drawOptions(t *rapid.T) Options {
 		o.RootNamespaces = []string{"a"}
 	}
 	o.Settings.ExternalNames = rapid.Bool().Draw(t, "external names")
+	o.Settings.ClientCertificate = oneOf(t, SecretRef{}, SecretRef{}, SecretRef{Namespace: "b", Name: "t"})
 	o.Settings.RequestHeaders, o.Settings.ResponseHeaders = drawHeaders(t), drawHeaders(t)
 	if few(t, 2) == 0 {
 		o.Policy = owners{"x.test": oneOf(t, "red", "blue")}

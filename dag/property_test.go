@@ -186,6 +186,24 @@ func checkAction(t *rapid.T, g *Graph, a Action) {
 		if w.Cluster.ExternalName == "" && !slices.ContainsFunc(g.Endpoints(), func(e *Endpoints) bool { return e.Key == w.Cluster.EndpointsKey() }) {
 			t.Fatalf("cluster %+v has no endpoints to be found", w.Cluster)
 		}
+		checkUpstreamTLS(t, g, w.Cluster)
+	}
+}
+
+// checkUpstreamTLS holds that no cluster, not even one of a last good action,
+// relies on a Secret or a delegation that is not there.
+func checkUpstreamTLS(t *rapid.T, g *Graph, c Cluster) {
+	if c.TLS == nil {
+		return
+	}
+	r := &reader{graph: g, read: map[manifest.Key]struct{}{}}
+	if err := r.clientCertificate(c.TLS.ClientCertificate); err != nil {
+		t.Fatalf("cluster %+v: %v", c, err)
+	}
+	if v := c.TLS.Validation; v != nil {
+		if ca, err := r.authority(v.Secret, c.Namespace); err != nil || ca != v.CA {
+			t.Fatalf("cluster %+v verifies against %s: %v", c, v.Secret, err)
+		}
 	}
 }
 

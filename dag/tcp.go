@@ -95,7 +95,7 @@ func (b *hostBuild) tcpServices(e *entry, chain []manifest.Key) *TCPProxy {
 	for i, s := range spec.Services {
 		field := ".services[" + strconv.Itoa(i) + "]"
 		a.ignoredByTCP(s, field)
-		s.SlowStartPolicy = nil
+		s.SlowStartPolicy, s.RequestHeadersPolicy = nil, nil
 		if w, ok := a.service(s, use, field); ok {
 			proxy.Clusters = append(proxy.Clusters, w)
 		}

@@ -38,9 +38,6 @@ type UpstreamValidation struct {
 	SubjectNames []string `json:"subjectNames"`
 }
 
-// overTLS reports whether a protocol is spoken over TLS.
-func overTLS(protocol string) bool { return protocol == ProtocolTLS || protocol == ProtocolH2 }
-
 // upstreamTLS reads what a service says of the TLS to it. Where the
 // certificate cannot be verified as asked for, the service is not used, nor is
 // what served before, which may not have verified anything.
