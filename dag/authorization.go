@@ -35,14 +35,14 @@ type AuthorizationBody struct {
 const extensionVersion = "projectcontour.io/v1alpha1"
 
 // hostAuthorization is who is asked for a host's requests: the server that its
-// root names, else the platform's; nil for nobody. root is nil for Ingresses.
-func (a *actionReader) hostAuthorization(root *contourv1.HTTPProxy, tls *TLS) *Authorization {
+// root names, else the platform's; nil for nobody. v is nil for Ingresses.
+func (a *actionReader) hostAuthorization(v *contourv1.VirtualHost) *Authorization {
 	var own *contourv1.AuthorizationServer
-	if root != nil {
-		own = root.Spec.VirtualHost.Authorization
+	if v != nil {
+		own = v.Authorization
 	}
 	if own != nil && own.ExtensionServiceRef != (contourv1.ExtensionServiceReference{}) {
-		if tls == nil || tls.Passthrough {
+		if !terminates(v) {
 			a.withhold(contourv1.ConditionTypeAuthError, "AuthNotPermitted", ".authorization.extensionRef",
 				"Spec.VirtualHost.Authorization.ExtensionServiceRef can only be defined for root HTTPProxies that terminate TLS")
 			return nil
@@ -51,7 +51,7 @@ func (a *actionReader) hostAuthorization(root *contourv1.HTTPProxy, tls *TLS) *A
 	}
 	global := a.settings.Authorization
 	switch {
-	case global == nil && own == nil, tls != nil && tls.Passthrough:
+	case global == nil && own == nil:
 		return nil
 	case global == nil:
 		a.withhold(contourv1.ConditionTypeAuthError, "ExtensionServiceNotFound", ".authorization.extensionRef",

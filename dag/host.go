@@ -324,7 +324,11 @@ func (b *hostBuild) decide() []Route {
 			)
 		})
 		winner := offers[0]
-		routes = append(routes, winner.route())
+		route := winner.route()
+		if route.Plain == PlainServe && b.policy.verifies(&route.Action) {
+			route.Plain = PlainRedirect // tokens are verified over TLS alone
+		}
+		routes = append(routes, route)
 		b.reportOffer(winner, winner.lastGood)
 		for _, loser := range offers[1:] {
 			b.reportOffer(loser, false)

@@ -2,6 +2,8 @@ package dag
 
 import (
 	"reflect"
+
+	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
 )
 
 // protect reads what holds for the whole host: what its HTTPProxy says, if one
@@ -39,7 +41,7 @@ func (b *hostBuild) protect(accepted []*entry, vhost *VirtualHost) {
 // is the one that problems are reported at.
 func (b *hostBuild) platformPolicy(e *entry) (policy *HostPolicy, blocked bool) {
 	a := actionReader{reader: b.reader, settings: b.settings, owner: e, field: hostField(e, b.host)}
-	p := &HostPolicy{Authorization: a.hostAuthorization(nil, nil)}
+	p := &HostPolicy{Authorization: a.hostAuthorization(nil)}
 	b.problems = append(b.problems, a.problems...)
 	return p.orNil(), a.withheld
 }
@@ -51,9 +53,33 @@ func (b *hostBuild) hostPolicy(root *entry) (policy *HostPolicy, ok bool) {
 	v := root.proxy.Spec.VirtualHost
 	p := &HostPolicy{CORS: a.cors(v.CORSPolicy), IPFilter: a.hostIPFilter(v)}
 	p.LocalRateLimit, p.GlobalRateLimit = a.hostRateLimits(v.RateLimitPolicy)
-	p.Authorization = a.hostAuthorization(root.proxy, b.tls)
+	p.Authorization = a.hostAuthorization(v)
+	p.JWT = a.hostJWT(v)
+	if root.proxy.Spec.TCPProxy != nil {
+		a.guardsTCP(v, p)
+	}
 	b.problems = append(b.problems, a.problems...)
 	return p.orNil(), !a.withheld
+}
+
+// guardsTCP refuses what is asked of connections that are handed on as they
+// are: all of it is about requests.
+func (a *actionReader) guardsTCP(v *contourv1.VirtualHost, p *HostPolicy) {
+	for _, of := range []struct {
+		field string
+		asked bool
+	}{
+		{".authorization", p.Authorization != nil && v.Authorization != nil},
+		{".jwtProviders", p.JWT != nil},
+		{".ipAllowPolicy", p.IPFilter != nil && p.IPFilter.Allow},
+		{".ipDenyPolicy", p.IPFilter != nil && !p.IPFilter.Allow},
+		{".rateLimitPolicy.local", p.LocalRateLimit != nil},
+	} {
+		if of.asked {
+			a.withhold(contourv1.ConditionTypeTCPProxyError, "UnsupportedField", of.field,
+				"%s does not protect the connections of a tcpproxy; the host is not served without it", of.field[1:])
+		}
+	}
 }
 
 func (p *HostPolicy) orNil() *HostPolicy {

@@ -170,6 +170,10 @@ func (b *hostBuild) proxyRoute(v visit, i int) {
 	}
 	a := actionReader{reader: b.reader, settings: b.settings, host: b.policy, blocked: v.blocked, owner: v.proxy, field: field}
 	action, state := a.route(route, match.Path)
+	if route.PermitInsecure && b.policy.verifies(&action) {
+		a.warn(contourv1.ConditionTypeJWTVerificationError, reasonIgnoredField, ".permitInsecure",
+			"ignoring field %q; the route needs a token, and tokens are verified over TLS alone", "permitInsecure")
+	}
 	if v.blocked {
 		b.problems = append(b.problems, a.problems...)
 		return

@@ -274,7 +274,8 @@ type Cluster struct {
 	// calls by weight; then Service, Port and PortName are not set.
 	Extension string `json:"extension,omitempty"`
 	// ExternalName, if set, is the DNS name or IP address under which the one
-	// endpoint is found, at Port: there are no Endpoints.
+	// endpoint is found, at Port: there are no Endpoints. Without a Service it
+	// is where a URI leads.
 	ExternalName string `json:"externalName,omitempty"`
 	// DNSLookupFamily is that of Settings, for an ExternalName.
 	DNSLookupFamily string `json:"dnsLookupFamily,omitempty"`

@@ -27,6 +27,7 @@ type RoutePolicy struct {
 	LocalRateLimit  *LocalRateLimit  `json:"localRateLimit,omitempty"`
 	GlobalRateLimit *GlobalRateLimit `json:"globalRateLimit,omitempty"`
 	Authorization   *Authorization   `json:"authorization,omitempty"`
+	JWT             *RouteJWT        `json:"jwt,omitempty"`
 	// Hash is what clusters that balance by hash go by.
 	Hash []Hash `json:"hash,omitempty"`
 }
@@ -39,6 +40,7 @@ type HostPolicy struct {
 	LocalRateLimit  *LocalRateLimit  `json:"localRateLimit,omitempty"`
 	GlobalRateLimit *GlobalRateLimit `json:"globalRateLimit,omitempty"`
 	Authorization   *Authorization   `json:"authorization,omitempty"`
+	JWT             *JWT             `json:"jwt,omitempty"`
 }
 
 // policy reads what a route of an HTTPProxy says besides where requests go:
@@ -65,6 +67,7 @@ func (a *actionReader) policy(r *contourv1.Route) (*RoutePolicy, bool) {
 	p.IPFilter = a.routeIPFilter(r)
 	p.LocalRateLimit, p.GlobalRateLimit = a.routeRateLimits(r.RateLimitPolicy)
 	p.Authorization = a.routeAuthorization(r.AuthPolicy)
+	p.JWT = a.routeJWT(r.JWTVerificationPolicy)
 	if reflect.ValueOf(*p).IsZero() {
 		p = nil
 	}

@@ -42,8 +42,13 @@ type upstream struct {
 func upstreamOf(c *dag.Cluster) upstream {
 	config := clusterConfig(c)
 	hash := contentHash(config)
-	if config.Name = fmt.Sprintf("%s/%s/%d/%s", c.Namespace, c.Service, c.Port, hash); c.Extension != "" {
+	switch {
+	case c.Extension != "":
 		config.Name = ExtensionName(c.Namespace, c.Extension) + "/" + hash
+	case c.Service == "":
+		config.Name = fmt.Sprintf("dns:%s/%d/%s", c.ExternalName, c.Port, hash)
+	default:
+		config.Name = fmt.Sprintf("%s/%s/%d/%s", c.Namespace, c.Service, c.Port, hash)
 	}
 	return upstream{
 		config:    config,

@@ -26,6 +26,9 @@ func hostFilters(p *dag.HostPolicy) filterConfig {
 	if p.Authorization != nil {
 		c.authorize(p.Authorization)
 	}
+	if p.JWT != nil && p.JWT.Default != "" {
+		c.verify(p.JWT.Default)
+	}
 	return c
 }
 
@@ -34,6 +37,9 @@ func routeFilters(p *dag.RoutePolicy) filterConfig {
 	c.limits(p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit)
 	if p.Authorization != nil {
 		c.authorize(p.Authorization)
+	}
+	if p.JWT != nil {
+		c.verify(p.JWT.Require)
 	}
 	return c
 }
@@ -56,7 +62,7 @@ func hostClusters(p *dag.HostPolicy) []upstream {
 	if p == nil {
 		return nil
 	}
-	return authorizationClusters(p.Authorization)
+	return append(authorizationClusters(p.Authorization), jwtClusters(p.JWT)...)
 }
 
 func routeClusters(p *dag.RoutePolicy) []upstream {
@@ -75,13 +81,22 @@ func authorizationClusters(a *dag.Authorization) []upstream {
 
 // checkRouteFilters says what Envoy would not take of a route's filters.
 func checkRouteFilters(p *dag.RoutePolicy) []string {
+	if p.JWT != nil && !text(p.JWT.Require) {
+		return []string{fmt.Sprintf("%.200q is no JWT provider", p.JWT.Require)}
+	}
 	return checkProtections(p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit, p.Authorization)
 }
 
 // checkHostFilters says what Envoy would not take of a host's protections.
 // Without one that it asks for, nothing of the host is served.
 func checkHostFilters(p *dag.HostPolicy) []string {
-	return checkProtections(p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit, p.Authorization)
+	why := checkProtections(p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit, p.Authorization)
+	if p.JWT != nil {
+		if s := checkJWT(p.JWT); s != "" {
+			why = append(why, s)
+		}
+	}
+	return why
 }
 
 func checkProtections(ip *dag.IPFilter, local *dag.LocalRateLimit, global *dag.GlobalRateLimit, a *dag.Authorization) []string {

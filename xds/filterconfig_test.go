@@ -1,9 +1,15 @@
 package xds
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
@@ -32,6 +38,7 @@ func TestWhateverAHostAsksOfTheFiltersIsTakenByEnvoy(t *testing.T) {
 			h.scope = scopeOf(HTTPListener, strings.Repeat("a", i+1), h.routes.Name)
 			h.scope.Name = strings.Repeat("a", i+1)
 			o.hosts = append(o.hosts, h)
+			o.listeners = append(o.listeners, listenerOf(vh, uint32(i+2)))
 		}
 		if why := envoyRefuses(t, dir, o); why != "" {
 			r.Fatalf("Envoy refuses it: %s", why)
@@ -59,6 +66,22 @@ func checkHostClosed(r *rapid.T, vh *dag.VirtualHost, h *hostResources, problems
 		missing++
 		if len(host.Routes) > 1 {
 			r.Fatalf("the host is served without authorization")
+		}
+	}
+	if j := vh.Policy.JWT; j != nil {
+		filters := chainFilters(vh, ListenerOptions{})
+		given := slices.ContainsFunc(filters, func(f *hcmv3.HttpFilter) bool { return f.Name == jwtName })
+		if given != (checkJWT(j) == "" && len(host.Routes) > 1) {
+			r.Fatalf("the filter for tokens is given: %t", given)
+		}
+		if !given {
+			missing++
+			j = &dag.JWT{}
+		}
+		for _, u := range jwtClusters(j) {
+			if !known[u.config.Name] {
+				r.Fatalf("the unit has no cluster for keys")
+			}
 		}
 	}
 	for name, asked := range map[string]bool{
@@ -90,7 +113,53 @@ func anyHostPolicy(r *rapid.T) *dag.HostPolicy {
 	}
 	p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit = anyLimits(r)
 	p.Authorization = anyAuthorization(r)
+	if rapid.Bool().Draw(r, "jwt") {
+		p.JWT = anyJWT(r)
+	}
 	return p
+}
+
+// listenerOf has the filters of the host's chain, without its TLS.
+func listenerOf(vh *dag.VirtualHost, port uint32) *listenerv3.Listener {
+	opts := ListenerOptions{RateLimit: &RateLimit{Namespace: "platform", Name: "limiter", Domain: "d"}}
+	manager := connectionManager("test", opts)
+	manager.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{Name: "none"}}
+	manager.HttpFilters = chainFilters(vh, opts)
+	return &listenerv3.Listener{
+		Name:         fmt.Sprint("chain-", port),
+		Address:      socketAddress("127.0.0.1", port),
+		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{managerFilter(manager)}}},
+	}
+}
+
+func anyJWT(r *rapid.T) *dag.JWT {
+	j := &dag.JWT{Default: mostly(r, "default", []string{"", "a"}, []string{"z", "\xff"})}
+	names := rapid.SampledFrom([][]string{{"a"}, {"a", "b c%"}, {"a", "é"}}).Draw(r, "names")
+	if rare(r, "names") {
+		names = []string{"a", anyText(r, "name", "a", "b")}
+	}
+	for _, name := range names {
+		host := mostly(r, "host", []string{"keys.example.com", "127.0.0.1", "::1"}, []string{"", "a b", "\xff"})
+		p := dag.JWTProvider{
+			Name: name, Issuer: anyText(r, "issuer", "", "me"), Forward: rapid.Bool().Draw(r, "forward"),
+			Audiences: rapid.SliceOfN(rapid.Custom(func(r *rapid.T) string { return anyText(r, "audience", "", "a") }), 0, 2).Draw(r, "audiences"),
+			Keys: dag.RemoteKeys{
+				URI: mostly(r, "uri", []string{"http://keys.example.com/%41?a=b#c", "https://[::1]:1/"}, []string{"", "ftp://a", "http://a b", "http://\xff"}),
+				Cluster: dag.Cluster{
+					Namespace: "a", ExternalName: host, Port: mostly(r, "port", []int32{1, 443, 65535}, []int32{0, 65536}),
+					DNSLookupFamily: mostly(r, "family", []string{"", "auto", "all", "v4", "v6"}, []string{"v5"}),
+				},
+				Timeout: mostly(r, "timeout", []time.Duration{time.Millisecond, time.Second, longestSeconds * time.Second}, []time.Duration{0, -1, 1 << 62}),
+				Cache:   mostly(r, "cache", []time.Duration{time.Millisecond, time.Minute, longestSeconds * time.Second}, []time.Duration{0, -1, 1 << 62}),
+			},
+		}
+		if rapid.Bool().Draw(r, "tls") {
+			p.Keys.Cluster.Protocol = dag.ProtocolTLS
+			p.Keys.Cluster.TLS = &dag.UpstreamTLS{ServerName: mostly(r, "server name", []string{"", "a.example.com"}, []string{"\x00"})}
+		}
+		j.Providers = append(j.Providers, p)
+	}
+	return j
 }
 
 func anyAuthorization(r *rapid.T) *dag.Authorization {

@@ -159,8 +159,12 @@ end
 
 // chainFilters are the HTTP filters of one host's chain: those that all
 // listeners have, and the host's own.
-func chainFilters(_ *dag.VirtualHost, opts ListenerOptions) []*hcmv3.HttpFilter {
-	return httpFilters(opts)
+func chainFilters(vh *dag.VirtualHost, opts ListenerOptions) []*hcmv3.HttpFilter {
+	filters := httpFilters(opts)
+	if policy, _, _ := usablePolicy(vh); policy != nil && policy.JWT != nil {
+		filters = withJWT(filters, policy.JWT)
+	}
+	return filters
 }
 
 // tcpFilter hands the connections of a host on.

@@ -220,6 +220,9 @@ func anyPolicy(r *rapid.T) *dag.RoutePolicy {
 	}
 	p.IPFilter, p.LocalRateLimit, p.GlobalRateLimit = anyLimits(r)
 	p.Authorization = anyAuthorization(r)
+	if rapid.Bool().Draw(r, "tokens") {
+		p.JWT = &dag.RouteJWT{Require: anyText(r, "provider", "", "a", "b c%")}
+	}
 	return p
 }
 

@@ -222,6 +222,8 @@ func checkCluster(c *dag.Cluster) string {
 	switch {
 	case c.Extension != "":
 		return checkExtensionCluster(c)
+	case c.Service == "" && c.ExternalName != "":
+		return checkKeyServer(c)
 	case !dnsLabel.MatchString(c.Namespace) || !dnsLabel.MatchString(c.Service):
 		why = "its namespace or name is not a DNS label"
 	case c.Port < 1 || c.Port > 65535:
