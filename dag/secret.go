@@ -69,7 +69,7 @@ const minRSABits = 2048
 
 func readCertificate(s *corev1.Secret) (*Certificate, *x509.Certificate, error) {
 	if s.Type != "" && s.Type != corev1.SecretTypeTLS && s.Type != corev1.SecretTypeOpaque {
-		return nil, nil, fmt.Errorf("Secret type is not %q", corev1.SecretTypeTLS)
+		return nil, nil, secretError(fmt.Sprintf("Secret type is not %q", corev1.SecretTypeTLS))
 	}
 	c := &Certificate{Chain: secretData(s, corev1.TLSCertKey), Key: secretData(s, corev1.TLSPrivateKeyKey)}
 	switch {
@@ -150,6 +150,11 @@ func secretRef(text, namespace string) SecretRef {
 	return SecretRef{Namespace: namespace, Name: text}
 }
 
+// secretError is why a Secret cannot be used, in Contour's words.
+type secretError string
+
+func (e secretError) Error() string { return string(e) }
+
 // errNotDelegated is why a Secret of another namespace may not be used.
 var errNotDelegated = errors.New("certificate delegation not permitted")
 
@@ -161,7 +166,7 @@ func (r *reader) secret(ref SecretRef, from string) (*secretContent, error) {
 	}
 	e := r.object(manifest.Key{Kind: manifest.Secret, Namespace: ref.Namespace, Name: ref.Name})
 	if e == nil || e.secret == nil {
-		return nil, errors.New("Secret not found")
+		return nil, secretError("Secret not found")
 	}
 	return e.secret, nil
 }
