@@ -82,6 +82,8 @@ type routingCase struct {
 	// proves are the fields that it shows the effect of.
 	proves []string
 	config string
+	// contour is Contour's configuration file; empty for none.
+	contour string
 	steps  []*caseStep
 	// certificates and upstreams are for all steps.
 	certificates, upstreams []string
@@ -123,6 +125,9 @@ func (c *routingCase) take(name, data string) error {
 	switch name {
 	case "config.yaml":
 		c.config = data
+		return nil
+	case "contour.yaml":
+		c.contour = data
 		return nil
 	case "certificates":
 		c.certificates = declarations(data)
@@ -179,7 +184,7 @@ func runCase(t *testing.T, pool *casePool, file string) {
 	w := &caseWorld{t: t, secrets: map[string]*caseSecret{}, servers: map[string]caseServer{}}
 	w.makeCertificates(c.certificates)
 	w.startServers(c.upstreams)
-	w.rig = pool.take(t, c.config)
+	w.rig = pool.take(t, c.config, c.contour)
 	manifests, changed := map[string]string{}, false
 	for _, step := range c.steps {
 		maps.Copy(manifests, step.manifests)
@@ -271,10 +276,10 @@ type casePool struct {
 }
 
 // take returns a rig on which nothing is served, until the case ends.
-func (p *casePool) take(t *testing.T, config string) *caseRig {
+func (p *casePool) take(t *testing.T, config, contour string) *caseRig {
 	t.Helper()
-	if config != "" {
-		return newCaseRig(t, config)
+	if config != "" || contour != "" {
+		return newCaseRig(t, config, contour)
 	}
 	p.mu.Lock()
 	var r *caseRig
@@ -283,7 +288,7 @@ func (p *casePool) take(t *testing.T, config string) *caseRig {
 	}
 	p.mu.Unlock()
 	if r == nil {
-		r = newCaseRig(p.t, "")
+		r = newCaseRig(p.t, "", "")
 	} else {
 		r.load(t, "")
 	}
@@ -311,7 +316,7 @@ type caseRig struct {
 // has written was read.
 const markerName = "isoline-case-"
 
-func newCaseRig(t *testing.T, fragment string) *caseRig {
+func newCaseRig(t *testing.T, fragment, contour string) *caseRig {
 	t.Helper()
 	r := &caseRig{rig: &rig{t: t, dir: t.TempDir(), shared: fragment == ""}}
 	r.ports()
@@ -344,7 +349,13 @@ web: {address: 127.0.0.1, port: %d}
 	}
 	r.file = filepath.Join(manifests, "all.yaml")
 	replace(t, r.file, fmt.Sprintf(r.marker, 0))
-	r.startIsoline("run", "-c", file, "--manifests", manifests)
+	args := []string{"run", "-c", file, "--manifests", manifests}
+	if contour != "" {
+		theirs := filepath.Join(r.dir, "contour.yaml")
+		replace(t, theirs, contour)
+		args = append(args, "--contour-config", theirs)
+	}
+	r.startIsoline(args...)
 	r.startEnvoy()
 	return r
 }

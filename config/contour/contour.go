@@ -259,7 +259,7 @@ func (r *reader) ignored() []problem.Problem {
 		}
 		all = append(all, problem.Problem{
 			Severity: problem.Warning, Type: "ConfigurationError", Reason: "KeyNotHonoured",
-			Message: fmt.Sprintf("the key %s of Contour's configuration has no effect: %s", k.key, k.why),
+			Message: fmt.Sprintf("Contour's key %s has no effect: %s", k.key, k.why),
 			Field:   k.key, Origin: problem.Origin{Path: r.file, Line: config.LineOf(r.root, k.key)},
 		})
 	}
