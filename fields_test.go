@@ -63,7 +63,6 @@ var notYetProven = []string{
 	"spec.routes[].services",
 	"spec.routes[].timeoutPolicy.idleConnection",
 	"ExtensionService spec.circuitBreakerPolicy",
-	"spec.tcpproxy",
 	"Service metadata.annotations",
 }
 

@@ -23,7 +23,16 @@ type Support struct {
 func Supported() []Support {
 	return []Support{
 		{Kind: manifest.HTTPProxy, Fields: slices.Clone(proxyFields.supported),
-			Refused:     []string{"spec.includes[].conditions[].exact", "spec.includes[].conditions[].regex"},
+			Refused: []string{
+				"spec.includes[].conditions[].exact",
+				"spec.includes[].conditions[].regex",
+				"spec.tcpproxy.loadBalancerPolicy.requestHashPolicies",
+				"spec.tcpproxy.services[].cookieRewritePolicies",
+				"spec.tcpproxy.services[].mirror",
+				"spec.tcpproxy.services[].requestHeadersPolicy",
+				"spec.tcpproxy.services[].responseHeadersPolicy",
+				"spec.tcpproxy.services[].slowStartPolicy",
+			},
 			Annotations: knownAnnotations(manifest.HTTPProxy)},
 		{Kind: manifest.TLSCertificateDelegation, Fields: []string{"spec.delegations"}},
 		{Kind: manifest.ExtensionService, Fields: []string{"spec"}},
