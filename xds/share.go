@@ -20,7 +20,7 @@ type share struct {
 	upstream
 	weight    uint32
 	treatment dag.WeightedCluster // without cluster and weight
-	key       []byte              // of the treatment
+	key       []byte              // of the treatment; empty where there is none
 }
 
 // plain reports whether nothing is done to requests and answers.
@@ -58,6 +58,9 @@ func sharesOf(list []dag.WeightedCluster) []share {
 func shareOf(w *dag.WeightedCluster) share {
 	s := share{upstream: upstreamOf(&w.Cluster), weight: w.Weight, treatment: *w}
 	s.treatment.Cluster, s.treatment.Weight = dag.Cluster{}, 0
+	if s.plain() {
+		return s
+	}
 	key, err := json.Marshal(s.treatment)
 	if err != nil {
 		panic(err) // strings and numbers only
