@@ -44,10 +44,10 @@ func drawObject(t *rapid.T) *manifest.Object {
 	var value manifest.Value
 	switch oneOf(t, "HTTPProxy", "HTTPProxy", "HTTPProxy", "Ingress", "Ingress", "Service", "EndpointSlice", "Secret", "TLSCertificateDelegation") {
 	case manifest.HTTPProxy:
-		kind, meta.Name = manifest.HTTPProxy, "p"+n
+		kind, meta.Name, meta.Annotations = manifest.HTTPProxy, "p"+n, drawAnnotations(t)
 		value = &contourv1.HTTPProxy{ObjectMeta: meta, Spec: drawProxy(t)}
 	case manifest.Ingress:
-		kind, meta.Name = manifest.Ingress, "i"+n
+		kind, meta.Name, meta.Annotations = manifest.Ingress, "i"+n, drawAnnotations(t)
 		value = &networkingv1.Ingress{ObjectMeta: meta, Spec: drawIngress(t)}
 	case manifest.Service:
 		kind, meta.Name = manifest.Service, "s"+n
@@ -86,11 +86,10 @@ func drawProxy(t *rapid.T) contourv1.HTTPProxySpec {
 	var s contourv1.HTTPProxySpec
 	if few(t, 2) > 0 {
 		s.VirtualHost = &contourv1.VirtualHost{Fqdn: oneOf(t, "x.test", "x.test", "X.test", "y.test", "*.test", "", "bad_")}
-		if few(t, 9) == 0 {
-			s.VirtualHost.TLS = &contourv1.TLS{SecretName: "t"}
-		}
+		s.VirtualHost.TLS = drawTLS(t)
 		drawHostPolicy(t, s.VirtualHost)
 	}
+	s.TCPProxy = drawTCPProxy(t)
 	s.IngressClassName = oneOf(t, "", "", "", "", "", "other")
 	for range few(t, 3) {
 		s.Routes = append(s.Routes, drawRoute(t))
@@ -206,7 +205,7 @@ func drawLoadBalancer(t *rapid.T) contourv1.LoadBalancerPolicy {
 
 func drawIngress(t *rapid.T) networkingv1.IngressSpec {
 	var s networkingv1.IngressSpec
-	s.DefaultBackend = maybe(t, rapid.Custom(drawBackend))
+	s.DefaultBackend, s.TLS = maybe(t, rapid.Custom(drawBackend)), drawIngressTLS(t)
 	for range few(t, 2) {
 		rule := networkingv1.IngressRule{Host: oneOf(t, "x.test", "X.test", "*.test", "", "bad_")}
 		if few(t, 5) > 0 {

@@ -156,8 +156,10 @@ func checkInvariants(t *rapid.T, g *Graph) {
 					t.Fatalf("%s: %s is served and does not exist", v.Host, key)
 				}
 			}
+			checkConsent(t, g, r.Chain)
 			checkAction(t, g, r.Action)
 		}
+		checkTLS(t, g, v)
 		if !slices.ContainsFunc(v.Claims, func(c Claim) bool { return c.Object == v.Owner }) {
 			t.Fatalf("%s: the owner has no claim", v.Host)
 		}
@@ -170,6 +172,67 @@ func checkInvariants(t *rapid.T, g *Graph) {
 			t.Fatalf("no origin: %v", p)
 		}
 	}
+}
+
+// checkConsent: nothing is included against its will.
+func checkConsent(t *rapid.T, g *Graph, chain []manifest.Key) {
+	for i := range chain[1:] {
+		if by, child := chain[i], chain[i+1]; !g.entries[child].admits(by) {
+			t.Fatalf("%s is served below %s against its will", child, by)
+		}
+	}
+}
+
+// checkTLS: what a host shows and asks for is there, and may be used.
+func checkTLS(t *rapid.T, g *Graph, v *VirtualHost) {
+	if v.TCP != nil {
+		checkConsent(t, g, v.TCP.Chain)
+		if v.TLS == nil {
+			t.Fatalf("%s has a TCP proxy without TLS", v.Host)
+		}
+	}
+	if v.TLS != nil && !v.TLS.Passthrough {
+		r := &reader{graph: g, read: map[manifest.Key]struct{}{}}
+		if _, err := r.certificate(v.TLS.Certificate, v.TLS.Owner.Namespace); err != nil {
+			t.Fatalf("%s shows %s: %v", v.Host, v.TLS.Certificate, err)
+		}
+	}
+}
+
+// TestAStrangerChangesNoOtherHost: whatever a namespace that nobody includes
+// brings, the hosts of HTTPProxies stay as they are, and what Ingresses serve
+// stays theirs.
+func TestAStrangerChangesNoOtherHost(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := New(drawOptions(t), nil)
+		var world, strangers []Change
+		for range 12 {
+			o := drawObject(t)
+			world = append(world, Change{Key: o.Key, Object: o})
+			s := drawObject(t)
+			value := s.Value.DeepCopyObject().(manifest.Value)
+			value.SetNamespace("stranger")
+			s = objectOf(s.Key.Kind, "strangers", value, s.Origin)
+			strangers = append(strangers, Change{Key: s.Key, Object: s})
+		}
+		g.Update(world)
+		before := g.Hosts()
+		g.Update(strangers)
+		for _, was := range before {
+			is := g.Host(was.Host)
+			if was.Owner.Kind == manifest.HTTPProxy && !reflect.DeepEqual(was, is) {
+				t.Fatalf("a stranger changed %s (-was +is):\n%s", was.Host, cmp.Diff(was, is))
+			}
+			for _, r := range was.Routes {
+				same := func(o Route) bool {
+					return o.Match.Key() == r.Match.Key() && o.Owner == r.Owner && reflect.DeepEqual(o.Action, r.Action)
+				}
+				if !slices.ContainsFunc(is.Routes, same) {
+					t.Fatalf("a stranger took %s of %s: %v", r.Match.Key(), was.Host, is.Routes)
+				}
+			}
+		}
+	})
 }
 
 func checkAction(t *rapid.T, g *Graph, a Action) {
