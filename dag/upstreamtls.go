@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,9 +15,9 @@ import (
 type UpstreamTLS struct {
 	// ServerName is the name in the handshake; empty for none.
 	ServerName string `json:"serverName,omitempty"`
-	// ServerNameHeader is the request header that the name is taken from, for
-	// each connection from the request that it is made for; empty for none.
-	ServerNameHeader string `json:"serverNameHeader,omitempty"`
+	// HostAsServerName takes the name from the Host header, as it is sent to
+	// the endpoint, of the request that the connection is made for.
+	HostAsServerName bool `json:"hostAsServerName,omitempty"`
 	// Versions and ClientCertificate, which is shown to endpoints that ask for
 	// one, are the platform's.
 	Versions          TLSVersions `json:"versions,omitzero"`
@@ -49,8 +48,8 @@ func (a *actionReader) upstreamTLS(c *Cluster, s contourv1.Service, use upstream
 		}
 		return true
 	}
-	if name, header := rewrittenHost(s.RequestHeadersPolicy, use.headers); name != "" || header != "" {
-		c.TLS.ServerName, c.TLS.ServerNameHeader = name, header
+	if name, varies := rewrittenHost(s.RequestHeadersPolicy, use.headers); name != "" || varies {
+		c.TLS.ServerName, c.TLS.HostAsServerName = name, varies
 	}
 	if s.UpstreamValidation == nil {
 		return true
@@ -127,12 +126,10 @@ func (r *reader) clientCertificate(ref SecretRef) error {
 	return nil
 }
 
-var headerOfHost = regexp.MustCompile(`^%REQ\(([^()%]+)\)%$`)
-
-// rewrittenHost is what the Host header is set to by the first policy that
-// does so: a name, or the header that holds it. That is the name that Contour
-// gives in the handshake, too. Policies may be nil.
-func rewrittenHost(policies ...*contourv1.HeadersPolicy) (name, header string) {
+// rewrittenHost is the name that the first policy that sets the Host header
+// sets it to, or whether that varies with the request. It is the name that
+// Contour gives in the handshake, too. Policies may be nil.
+func rewrittenHost(policies ...*contourv1.HeadersPolicy) (name string, varies bool) {
 	for _, p := range policies {
 		if p == nil {
 			continue
@@ -141,13 +138,13 @@ func rewrittenHost(policies ...*contourv1.HeadersPolicy) (name, header string) {
 			if http.CanonicalHeaderKey(set.Name) != "Host" {
 				continue
 			}
-			if m := headerOfHost.FindStringSubmatch(set.Value); m != nil {
-				return "", strings.ToLower(m[1])
+			if strings.Contains(set.Value, "%") {
+				return "", true
 			}
-			return serverName(set.Value), ""
+			return serverName(set.Value), false
 		}
 	}
-	return "", ""
+	return "", false
 }
 
 // serverName is a host as it can stand in a handshake: without a port, and

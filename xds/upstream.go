@@ -140,10 +140,10 @@ func unlessZero(n uint32) *wrapperspb.UInt32Value {
 }
 
 // setHTTP says which HTTP is spoken to the endpoints, for how long an idle
-// connection is kept and for how many requests, and which request header names
-// the server. What Envoy does anyway is not sent.
+// connection is kept and for how many requests, and whether requests name the
+// server. What Envoy does anyway is not sent.
 func setHTTP(config *clusterv3.Cluster, c *dag.Cluster) {
-	auto := c.TLS != nil && c.TLS.ServerNameHeader != ""
+	auto := c.TLS != nil && c.TLS.HostAsServerName
 	common := commonHTTP(c)
 	if !http2(c) && common == nil && !auto {
 		return
@@ -160,9 +160,7 @@ func setHTTP(config *clusterv3.Cluster, c *dag.Cluster) {
 	}
 	options.CommonHttpProtocolOptions = common
 	if auto {
-		options.UpstreamHttpProtocolOptions = &corev3.UpstreamHttpProtocolOptions{
-			AutoSni: true, OverrideAutoSniHeader: c.TLS.ServerNameHeader,
-		}
+		options.UpstreamHttpProtocolOptions = &corev3.UpstreamHttpProtocolOptions{AutoSni: true}
 	}
 	config.TypedExtensionProtocolOptions = httpOptionsOf(options)
 }

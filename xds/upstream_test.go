@@ -81,7 +81,7 @@ var someAuthority = sync.OnceValue(func() string {
 func anyUpstreamTLS(r *rapid.T) *dag.UpstreamTLS {
 	t := &dag.UpstreamTLS{
 		ServerName:        mostly(r, "server name", []string{"", "", "web.example.com"}, []string{"a b", "a:80", "\xff", strings.Repeat("x", 300)}),
-		ServerNameHeader:  mostly(r, "server name header", []string{"", "", "x-host", ":authority"}, []string{"a b", ":", "\x00"}),
+		HostAsServerName:  rapid.Bool().Draw(r, "host as server name"),
 		Versions:          dag.TLSVersions{Minimum: rapid.SampledFrom([]string{"", "1.2", "1.3"}).Draw(r, "minimum")},
 		ClientCertificate: mostly(r, "client certificate", []dag.SecretRef{{}, {Namespace: "a", Name: "b"}}, []dag.SecretRef{{Namespace: "\xff"}}),
 	}

@@ -76,8 +76,6 @@ func checkUpstreamTLS(c *dag.Cluster) string {
 		return ""
 	case t.ServerName != "" && !externalName(t.ServerName):
 		return fmt.Sprintf("TLS: %.200q is not a server name", t.ServerName)
-	case t.ServerNameHeader != "" && !headerName(strings.TrimPrefix(t.ServerNameHeader, ":")):
-		return fmt.Sprintf("TLS: %.200q is not a name that a header can have", t.ServerNameHeader)
 	case !utf8.ValidString(t.ClientCertificate.String()):
 		return "TLS: the name of the client certificate is not UTF-8"
 	case t.Validation != nil:
