@@ -21,7 +21,10 @@ func httpFilters(opts ListenerOptions) []*hcmv3.HttpFilter {
 		httpFilter(ipFilterName, &rbacv3.RBAC{}),
 	}
 	filters = append(filters, authorizationFilters()...)
+	// From here on a request has the route that it keeps: what an authorization
+	// server adds to it can lead it to another.
 	filters = append(filters,
+		httpFilter(ipFilterAgainName, &rbacv3.RBAC{}),
 		httpFilter(localRateLimitName, &localv3.LocalRateLimit{StatPrefix: localRateLimitStats}),
 		cookieRewriteFilter(),
 		rateLimitFilter(opts.RateLimit),

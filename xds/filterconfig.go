@@ -47,6 +47,7 @@ func routeFilters(p *dag.RoutePolicy) filterConfig {
 func (c filterConfig) limits(ip *dag.IPFilter, local *dag.LocalRateLimit, global *dag.GlobalRateLimit) {
 	if ip != nil {
 		c.set(ipFilterName, ipFilter(ip))
+		c.set(ipFilterAgainName, ipFilter(ip))
 	}
 	if local != nil {
 		c.set(localRateLimitName, localRateLimit(local))

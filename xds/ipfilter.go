@@ -12,9 +12,14 @@ import (
 	"isoline.dev/isoline/dag"
 )
 
-// ipFilterName is the filter that judges addresses; without a configuration of
-// the host or route it lets all pass.
-const ipFilterName = "envoy.filters.http.rbac"
+// The filters that judge addresses; without a configuration of the host or
+// route they let all pass. The first keeps an authorization server from being
+// asked for those who may not come. The second judges by the route that the
+// server's answer has led to.
+const (
+	ipFilterName      = "envoy.filters.http.rbac"
+	ipFilterAgainName = "envoy.filters.http.rbac.again"
+)
 
 func ipFilter(f *dag.IPFilter) *rbacv3.RBACPerRoute {
 	rules := &rbacconfigv3.RBAC{Action: rbacconfigv3.RBAC_DENY}

@@ -19,10 +19,10 @@ import (
 // alone, so each host that has any has a filter in its own chain.
 const jwtName = "envoy.filters.http.jwt_authn"
 
-// withJWT puts the host's own filter where a request comes by it before it is
-// judged by anything else.
+// withJWT puts the host's own filter where a request has the route that it
+// keeps.
 func withJWT(filters []*hcmv3.HttpFilter, j *dag.JWT) []*hcmv3.HttpFilter {
-	at := slices.IndexFunc(filters, func(f *hcmv3.HttpFilter) bool { return f.Name == ipFilterName })
+	at := slices.IndexFunc(filters, func(f *hcmv3.HttpFilter) bool { return f.Name == ipFilterAgainName })
 	return slices.Insert(filters, at, jwtFilter(j))
 }
 
