@@ -152,6 +152,7 @@ func (x *extensionReader) weights(spec *contourv1alpha1.ExtensionServiceSpec) {
 	if sum > math.MaxUint32 {
 		x.fail(contourv1.ConditionTypeServiceError, "ServiceWeightInvalid", "spec.services",
 			"the weights must not exceed %d in all", uint32(math.MaxUint32))
+		x.targets = nil
 	}
 	if sum == 0 {
 		for i := range x.targets {
@@ -311,11 +312,22 @@ func (g *Graph) buildExtension(key manifest.Key) *extensionUnit {
 		if served != nil && served.byPort[t.endpoints] != nil {
 			share.Addresses = served.byPort[t.endpoints].Addresses
 		}
-		if t.weight > 0 {
-			unit.endpoints.Shares = append(unit.endpoints.Shares, share)
-		}
+		unit.endpoints.add(share)
 	}
 	return unit
+}
+
+// add gives a service that is listed twice the sum of its weights, and one
+// without weight nothing.
+func (e *Endpoints) add(share EndpointShare) {
+	i := slices.IndexFunc(e.Shares, func(s EndpointShare) bool { return s.Name == share.Name })
+	switch {
+	case share.Weight == 0:
+	case i >= 0:
+		e.Shares[i].Weight += share.Weight
+	default:
+		e.Shares = append(e.Shares, share)
+	}
 }
 
 // rateLimitProblem says that the platform's rate limit service is not there.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
+	contourv1alpha1 "github.com/projectcontour/contour/apis/projectcontour/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -42,7 +43,7 @@ func drawObject(t *rapid.T) *manifest.Object {
 	}
 	var kind string
 	var value manifest.Value
-	switch oneOf(t, "HTTPProxy", "HTTPProxy", "HTTPProxy", "Ingress", "Ingress", "Service", "EndpointSlice", "Secret", "TLSCertificateDelegation") {
+	switch oneOf(t, "HTTPProxy", "HTTPProxy", "HTTPProxy", "Ingress", "Ingress", "Service", "EndpointSlice", "Secret", "TLSCertificateDelegation", "ExtensionService") {
 	case manifest.HTTPProxy:
 		kind, meta.Name, meta.Annotations = manifest.HTTPProxy, "p"+n, drawAnnotations(t)
 		value = &contourv1.HTTPProxy{ObjectMeta: meta, Spec: drawProxy(t)}
@@ -52,6 +53,9 @@ func drawObject(t *rapid.T) *manifest.Object {
 	case manifest.Service:
 		kind, meta.Name = manifest.Service, "s"+n
 		value = &corev1.Service{ObjectMeta: meta, Spec: drawService(t)}
+	case manifest.ExtensionService:
+		kind, meta.Name = manifest.ExtensionService, "x"
+		value = &contourv1alpha1.ExtensionService{ObjectMeta: meta, Spec: drawExtension(t)}
 	case manifest.Secret:
 		kind, meta.Name = manifest.Secret, "t"
 		value = drawSecret(t, meta)
@@ -137,7 +141,7 @@ func drawRoute(t *rapid.T) contourv1.Route {
 	}
 	r.RequestHeadersPolicy, r.ResponseHeadersPolicy, r.CookieRewritePolicies = drawHeaders(t), drawHeaders(t), drawCookies(t)
 	r.LoadBalancerPolicy = maybe(t, rapid.Custom(drawLoadBalancer))
-	switch few(t, 14) {
+	switch few(t, 17) {
 	case 0, 1:
 		r.DirectResponsePolicy = &contourv1.HTTPDirectResponsePolicy{StatusCode: oneOf(t, 200, 503, 99)}
 	case 2:
@@ -152,6 +156,11 @@ func drawRoute(t *rapid.T) contourv1.Route {
 		r.RateLimitPolicy = maybe(t, rapid.Custom(drawRateLimits))
 	case 7:
 		r.HealthCheckPolicy = &contourv1.HTTPHealthCheckPolicy{Path: oneOf(t, "/", "/", "/", "")}
+	case 15:
+		r.AuthPolicy = drawAuthPolicy(t)
+	case 16:
+		r.JWTVerificationPolicy = &contourv1.JWTVerificationPolicy{Require: oneOf(t, "", "p", "p", "q"), Disabled: few(t, 3) == 0}
+		r.PermitInsecure = rapid.Bool().Draw(t, "insecure")
 	case 8:
 		r.TimeoutPolicy = &contourv1.TimeoutPolicy{Response: oneOf(t, "1s", "infinity", "0s", "soon"), Idle: oneOf(t, "", "1s", "-1s")}
 	case 9:
@@ -189,7 +198,35 @@ func drawHostPolicy(t *rapid.T, v *contourv1.VirtualHost) {
 		v.RateLimitPolicy = maybe(t, rapid.Custom(drawRateLimits))
 	case 2:
 		v.CORSPolicy = &contourv1.CORSPolicy{AllowOrigin: []string{oneOf(t, "*", "[")}, AllowMethods: []contourv1.CORSHeaderValue{"GET"}}
+	case 3, 4:
+		v.TLS = &contourv1.TLS{SecretName: "t"}
+		v.Authorization = &contourv1.AuthorizationServer{
+			ExtensionServiceRef: contourv1.ExtensionServiceReference{Name: oneOf(t, "x", "x", ""), Namespace: oneOf(t, "", "a")},
+			AuthPolicy:          drawAuthPolicy(t), ResponseTimeout: oneOf(t, "", "1s", "1s", "soon"),
+		}
+	case 5, 6:
+		v.TLS = &contourv1.TLS{SecretName: "t"}
+		v.JWTProviders = []contourv1.JWTProvider{{
+			Name: "p", Default: rapid.Bool().Draw(t, "default"),
+			RemoteJWKS: contourv1.RemoteJWKS{URI: oneOf(t, "https://k.test/", "http://k.test:1/", "ftp://k.test")},
+		}}
 	}
+}
+
+func drawAuthPolicy(t *rapid.T) *contourv1.AuthorizationPolicy {
+	return maybe(t, rapid.Just(contourv1.AuthorizationPolicy{
+		Disabled: rapid.Bool().Draw(t, "disabled"), Context: map[string]string{oneOf(t, "a", "b"): "v"},
+	}))
+}
+
+func drawExtension(t *rapid.T) contourv1alpha1.ExtensionServiceSpec {
+	s := contourv1alpha1.ExtensionServiceSpec{Protocol: maybe(t, rapid.SampledFrom([]string{"h2c", "h2c", "h2", "h3"}))}
+	for range few(t, 2) {
+		s.Services = append(s.Services, contourv1alpha1.ExtensionServiceTarget{
+			Name: "s" + strconv.Itoa(few(t, 2)), Port: 80, Weight: uint32(few(t, 2)),
+		})
+	}
+	return s
 }
 
 func drawLoadBalancer(t *rapid.T) contourv1.LoadBalancerPolicy {
@@ -274,6 +311,12 @@ func drawOptions(t *rapid.T) Options {
 		o.RootNamespaces = []string{"a"}
 	}
 	o.Settings.ExternalNames = rapid.Bool().Draw(t, "external names")
+	if few(t, 3) == 0 {
+		o.Settings.RateLimit = &RateLimitService{Namespace: "a", Name: "x", Domain: "d"}
+	}
+	if few(t, 5) == 0 {
+		o.Settings.Authorization = &contourv1.AuthorizationServer{ExtensionServiceRef: contourv1.ExtensionServiceReference{Namespace: "b", Name: "x"}}
+	}
 	o.Settings.ClientCertificate = oneOf(t, SecretRef{}, SecretRef{}, SecretRef{Namespace: "b", Name: "t"})
 	o.Settings.RequestHeaders, o.Settings.ResponseHeaders = drawHeaders(t), drawHeaders(t)
 	if few(t, 2) == 0 {

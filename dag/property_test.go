@@ -168,7 +168,8 @@ func checkInvariants(t *rapid.T, g *Graph) {
 		if p.Type == "InternalError" {
 			t.Fatalf("%v", p)
 		}
-		if p.Origin.IsZero() {
+		// What the platform's configuration names may be nowhere.
+		if p.Origin.IsZero() && g.Object(manifest.Key(p.Object)) != nil {
 			t.Fatalf("no origin: %v", p)
 		}
 	}

@@ -229,6 +229,10 @@ func printDelta(b *strings.Builder, d Delta) {
 		}
 		changed = append(changed, name)
 	}
+	for _, key := range slices.SortedFunc(maps.Keys(d.Extensions), manifest.Key.Compare) {
+		j, _ := json.Marshal(d.Extensions[key])
+		changed = append(changed, key.String()+string(j))
+	}
 	fmt.Fprintf(b, "changed: %s (units %d)\n", strings.Join(changed, " "), d.Work.Units)
 }
 
@@ -247,11 +251,10 @@ func printGraph(b *strings.Builder, g *Graph) {
 	}
 	for _, e := range g.Endpoints() {
 		fmt.Fprintf(b, "endpoints %s:", e.Key)
-		for _, a := range e.Addresses {
-			fmt.Fprintf(b, " %s|%d", a.IP, a.Port)
-			if a.HealthPort != 0 {
-				fmt.Fprintf(b, "(%d)", a.HealthPort)
-			}
+		printAddresses(b, e.Addresses)
+		for _, s := range e.Shares {
+			fmt.Fprintf(b, " %s*%d", s.Name, s.Weight)
+			printAddresses(b, s.Addresses)
 		}
 		b.WriteByte('\n')
 	}
@@ -288,6 +291,15 @@ func printTLS(b *strings.Builder, v *VirtualHost) {
 	b.WriteByte('\n')
 	if v.TCP != nil {
 		fmt.Fprintf(b, "  tcp %s\n", actionText(Action{Clusters: v.TCP.Clusters}))
+	}
+}
+
+func printAddresses(b *strings.Builder, all []Address) {
+	for _, a := range all {
+		fmt.Fprintf(b, " %s|%d", a.IP, a.Port)
+		if a.HealthPort != 0 {
+			fmt.Fprintf(b, "(%d)", a.HealthPort)
+		}
 	}
 }
 

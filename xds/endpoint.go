@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -41,7 +42,11 @@ func loadAssignment(e *dag.Endpoints) (*endpointv3.ClusterLoadAssignment, error)
 	if err == nil && len(all) > 0 {
 		cla.Endpoints = []*endpointv3.LocalityLbEndpoints{{LbEndpoints: all}}
 	}
+	sum := uint64(0)
 	for i := range e.Shares {
+		if sum += uint64(e.Shares[i].Weight); err == nil && sum > math.MaxUint32 {
+			err = fmt.Errorf("the weights add up to more than %d", uint32(math.MaxUint32))
+		}
 		if err == nil {
 			all, err = lbEndpoints(e.Shares[i].Addresses)
 			cla.Endpoints = append(cla.Endpoints, localityOf(&e.Shares[i], all))
