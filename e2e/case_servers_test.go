@@ -109,6 +109,7 @@ func (w *caseWorld) start(ctx context.Context, kind, name string, o serverOption
 		if config, err = w.serverTLS(certificate, o["clients"]); err != nil {
 			return nil, err
 		}
+		config.MaxVersion = tlsVersions[o["tls"]]
 	}
 	switch kind {
 	case "https", "tls":

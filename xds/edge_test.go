@@ -3,12 +3,14 @@ package xds
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -313,5 +315,44 @@ func TestEnvoyKeepsBelowItsHeap(t *testing.T) {
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
+	}
+}
+
+// unanswered is an address at which no handshake is ever finished: its queue of
+// connections is full, and nobody takes any.
+func unanswered(t *testing.T) netip.AddrPort {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(name.(*syscall.SockaddrInet4).Port))
+	for {
+		conn, err := net.DialTimeout("tcp", at.String(), 200*time.Millisecond)
+		if err != nil {
+			return at
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+}
+
+func TestAnEndpointThatDoesNotAnswerIsGivenUp(t *testing.T) {
+	const limit = 300 * time.Millisecond
+	vh := testHost("a.example.com", prefixRoute("/", "web"))
+	vh.Routes[0].Action.Clusters[0].Cluster.ConnectTimeout = limit
+	p := serveAtEdge(t, Edge{}, BootstrapOptions{}, map[string]netip.AddrPort{"web": unanswered(t)}, vh)
+	start := time.Now()
+	a := p.ask("HTTP/1.1", "GET", "a.example.com", "/", nil)
+	// Without the limit the route's own, of 15 seconds, would end it with a 504.
+	if took := time.Since(start); a.status != http.StatusServiceUnavailable || took < limit {
+		t.Errorf("after %s the answer is %d %q", took, a.status, a.body)
 	}
 }
