@@ -71,9 +71,13 @@ end
 `
 
 func cookieRewriteFilter() *hcmv3.HttpFilter {
-	return httpFilter(cookieFilter, &luav3.Lua{SourceCodes: map[string]*corev3.DataSource{
-		cookieFilter: {Specifier: &corev3.DataSource_InlineString{InlineString: luaCookies}},
-	}})
+	return httpFilter(cookieFilter, &luav3.Lua{
+		SourceCodes: map[string]*corev3.DataSource{
+			cookieFilter: {Specifier: &corev3.DataSource_InlineString{InlineString: luaCookies}},
+		},
+		// Every host with TLS has filters of its own, and one machine does for all.
+		SharedVmId: cookieFilter,
+	})
 }
 
 // cookieRewrites is what the script is told.

@@ -81,6 +81,7 @@ func fallbackFilters() []*hcmv3.HttpFilter {
 func luaFilter(name, code string) *hcmv3.HttpFilter {
 	return httpFilter(name, &luav3.Lua{
 		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: code}},
+		SharedVmId:        name, // of all listeners and chains
 	})
 }
 

@@ -2,6 +2,7 @@ package xds
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -16,31 +17,49 @@ import (
 // maxHeaderValue is the API's limit for a header's value, in bytes.
 const maxHeaderValue = 16384
 
-// headersToAdd writes over what is there. A value that turns out empty, for
-// want of what a variable stands for, adds nothing.
+// headersToAdd writes over what is there.
 func headersToAdd(h *dag.Headers) []*corev3.HeaderValueOption {
 	if h == nil {
 		return nil
 	}
 	var all []*corev3.HeaderValueOption
 	for _, s := range h.Set {
-		all = append(all, overwrite(s.Name, s.Value))
+		all = append(all, &corev3.HeaderValueOption{
+			Header:         &corev3.HeaderValue{Key: s.Name, Value: s.Value},
+			AppendAction:   corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+			KeepEmptyValue: mayBeEmpty(s.Value) && asked(h, s.Name),
+		})
 	}
 	return all
 }
 
-func overwrite(name, value string) *corev3.HeaderValueOption {
-	return &corev3.HeaderValueOption{
-		Header:       &corev3.HeaderValue{Key: name, Value: value},
-		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-	}
-}
-
+// headersToRemove are removed before others are added. Among them are those
+// that may turn out empty, for want of what a variable stands for: Envoy then
+// adds nothing, and what the client has sent must not pass for it. Where the
+// policy still asks for the header itself, it is emptied instead.
 func headersToRemove(h *dag.Headers) []string {
 	if h == nil {
 		return nil
 	}
-	return h.Remove
+	all := slices.Clone(h.Remove)
+	for _, s := range h.Set {
+		if mayBeEmpty(s.Value) && !asked(h, s.Name) && !slices.Contains(all, s.Name) {
+			all = append(all, s.Name)
+		}
+	}
+	return all
+}
+
+var variable = regexp.MustCompile(`%[^%]+%`)
+
+// mayBeEmpty reports whether a template is of variables alone.
+func mayBeEmpty(template string) bool { return variable.ReplaceAllString(template, "") == "" }
+
+// asked reports whether a value of h takes in the request's header.
+func asked(h *dag.Headers, name string) bool {
+	return slices.ContainsFunc(h.Set, func(s dag.Header) bool {
+		return strings.Contains(strings.ToLower(s.Value), "%req("+name+")%")
+	})
 }
 
 // mutations are the changes of h where Envoy takes them as one list.
