@@ -66,12 +66,30 @@ func (g *Graph) lookupTLS(r Request) Found {
 		case u.vhost.TLS == nil:
 			plainOnly = true
 		case plainOnly:
-			return Found{Status: 421}
+			return u.misdirected(r)
 		default:
 			return u.table().find(r)
 		}
 	}
+	// A certificate for *.example.com is shown for a.b.example.com too; then
+	// the request is refused.
+	_, parent, _ := strings.Cut(asciiLower(withoutPort(r.Host)), ".")
+	for parent != "" {
+		_, parent, _ = strings.Cut(parent, ".")
+		if u := g.units["*."+parent]; u != nil && u.vhost.TLS != nil {
+			return u.misdirected(r)
+		}
+	}
 	return Found{}
+}
+
+// misdirected is what a wildcard with TLS does with a name that is not its
+// own. Where it hands connections on, nobody looks at what is in them.
+func (u *unit) misdirected(r Request) Found {
+	if u.vhost.TCP != nil {
+		return u.table().find(r)
+	}
+	return Found{Status: 421}
 }
 
 // Lookup finds the virtual host's route that takes a request; the request's

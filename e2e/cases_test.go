@@ -84,7 +84,7 @@ type routingCase struct {
 	config string
 	// contour is Contour's configuration file; empty for none.
 	contour string
-	steps  []*caseStep
+	steps   []*caseStep
 	// certificates and upstreams are for all steps.
 	certificates, upstreams []string
 }

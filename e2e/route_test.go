@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"isoline.dev/isoline/config"
 	"isoline.dev/isoline/dag"
+	"isoline.dev/isoline/lab"
 	"isoline.dev/isoline/pipeline"
 )
 
@@ -35,8 +37,8 @@ func randomTable(rnd *rand.Rand, i int) string {
 kind: HTTPProxy
 metadata: {name: root%d}
 spec:
-  virtualhost: {fqdn: %q}
-`, i, host)
+  virtualhost: {fqdn: %q%s}
+`, i, host, tlsOf(i))
 	b.WriteString("  includes:\n")
 	for range 1 + rnd.IntN(2) {
 		fmt.Fprintf(&b, "  - {name: child%d, conditions: [%s]}\n", i, strings.Join(conditions(rnd, true), ", "))
@@ -52,12 +54,20 @@ spec:
 	return b.String()
 }
 
+// tlsOf gives every third table TLS.
+func tlsOf(i int) string {
+	if i%3 == 0 {
+		return ", tls: {secretName: certificate}"
+	}
+	return ""
+}
+
 func routes(rnd *rand.Rand, owner string) string {
 	var b strings.Builder
 	b.WriteString("  routes:\n")
 	for j := range 1 + rnd.IntN(5) {
-		fmt.Fprintf(&b, "  - conditions: [%s]\n    directResponsePolicy: {statusCode: 200, body: %s-%d}\n",
-			strings.Join(conditions(rnd, false), ", "), owner, j)
+		fmt.Fprintf(&b, "  - conditions: [%s]\n    permitInsecure: %t\n    directResponsePolicy: {statusCode: 200, body: %s-%d}\n",
+			strings.Join(conditions(rnd, false), ", "), rnd.IntN(2) == 0, owner, j)
 	}
 	return b.String()
 }
@@ -104,7 +114,10 @@ func randomRequest(rnd *rand.Rand, i int) dag.Request {
 		host = pick([]string{"one", "two.labels", "UPPER", ""}) + strings.TrimPrefix(fmt.Sprintf(wildcard, i), "*")
 		host = strings.TrimPrefix(host, ".")
 	}
-	r := dag.Request{Method: http.MethodGet, Host: pick([]string{host, host, strings.ToUpper(host), host + ":8080"}), Headers: map[string][]string{}}
+	r := dag.Request{
+		Method: http.MethodGet, Host: pick([]string{host, host, strings.ToUpper(host), host + ":8080"}),
+		TLS: rnd.IntN(3) == 0, Headers: map[string][]string{},
+	}
 	r.Path = pick(paths)
 	if rnd.IntN(3) == 0 {
 		r.Path += pick([]string{"/c", "x", "/", ".c", "//b", "/../a", "/./b", "/..", "%2fb", "%5Cb", "%61", "%41b", "/%2e%2E/b", "%7E%zz", "%25", `\b`, "%c3%a9", "/.../a", "%2"})
@@ -126,6 +139,15 @@ func TestRouteSaysWhatEnvoyDoes(t *testing.T) {
 	for i := range tables {
 		replace(t, filepath.Join(dir, fmt.Sprintf("t%d.yaml", i)), randomTable(rnd, i))
 	}
+	ca, err := lab.NewAuthority("ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := ca.Sign(lab.CertificateOptions{Hosts: []string{"*.example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, filepath.Join(dir, "certificate.yaml"), secret("default", "certificate", pair))
 	replace(t, filepath.Join(dir, "last.yaml"), page("default", "last", "last.example.com"))
 	r := newDirectoryRig(t, dir)
 	r.served(200, "last", "last.example.com", "/")
@@ -133,38 +155,55 @@ func TestRouteSaysWhatEnvoyDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := map[bool]int{}
+	seen := map[string]int{}
 	for i := range tables {
 		for range requests {
 			request := randomRequest(rnd, i)
 			found := built.Lookup(request)
-			seen[found.Matched]++
-			want, match := "404 ", ""
+			seen[fmt.Sprintf("tls %t, %d", request.TLS, found.Status)]++
+			want, match := fmt.Sprintf("%d ", found.Status), ""
 			if found.Matched {
-				want, match = "200 "+found.Route.Action.DirectResponse.Body, found.Route.Match.Key()
-			} else if found.Status != 404 {
-				want = fmt.Sprintf("%d ", found.Status)
+				match = found.Route.Match.Key()
+				if found.Status == 200 {
+					want += found.Route.Action.DirectResponse.Body
+				}
 			}
 			status, body := r.ask(request)
 			if got := fmt.Sprintf("%d %s", status, body); got != want {
-				t.Errorf("%s %s%s %v:\n  Envoy: %s\n  route: %s (%s)", request.Method, request.Host, request.Path, request.Headers, got, want, match)
+				t.Errorf("%s %s%s %v, TLS %t:\n  Envoy: %s\n  route: %s (%s)", request.Method, request.Host, request.Path, request.Headers, request.TLS, got, want, match)
 			}
 		}
 	}
-	if seen[true] < tables || seen[false] < tables {
-		t.Errorf("the requests are not a good sample: %v", seen)
+	for _, answer := range []string{
+		"tls false, 200", "tls false, 301", "tls false, 404", "tls true, 200", "tls true, 404", "tls true, 421", "tls true, 0",
+	} {
+		if seen[answer] < tables/10 {
+			t.Errorf("the requests are not a good sample: %v", seen)
+		}
 	}
 }
 
+// ask sends a request; the status is 0 where there is no handshake.
 func (r *rig) ask(request dag.Request) (int, string) {
 	r.t.Helper()
-	req, err := http.NewRequestWithContext(r.t.Context(), request.Method, fmt.Sprintf("http://127.0.0.1:%d/", r.http), nil)
+	// Not a client: that would read the Location of a redirect.
+	transport, at := noRedirects.Transport, fmt.Sprintf("http://127.0.0.1:%d/", r.http)
+	if request.TLS {
+		name, _, _ := strings.Cut(request.Host, ":")
+		secure := &http.Transport{TLSClientConfig: &tls.Config{ServerName: name, InsecureSkipVerify: true}}
+		defer secure.CloseIdleConnections()
+		transport, at = secure, fmt.Sprintf("https://127.0.0.1:%d/", r.https)
+	}
+	req, err := http.NewRequestWithContext(r.t.Context(), request.Method, at, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	req.URL.Opaque = "//" + request.Host + request.Path // sent as it is, in absolute form
 	req.Host, req.Header = request.Host, request.Headers
-	resp, err := noRedirects.Do(req)
+	resp, err := transport.RoundTrip(req)
+	if err != nil && request.TLS {
+		return 0, ""
+	}
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -109,11 +109,14 @@ type ChainReport struct {
 
 // Lookup finds the route that takes a request, which is as the client sends it.
 func (b *Build) Lookup(r dag.Request) dag.Found {
-	r, status := b.edge.Receive(r)
-	if status != 0 {
+	received, status := b.edge.Receive(r)
+	found := b.graph.Lookup(received)
+	// Whether there is a handshake, and whether anybody looks into the
+	// connection, is decided before the path is.
+	if status != 0 && (!r.TLS || found.Status != 0 || found.Matched) && found.TCP == nil {
 		return dag.Found{Status: status}
 	}
-	return b.graph.Lookup(r)
+	return found
 }
 
 // Route says what becomes of a request.
