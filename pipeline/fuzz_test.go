@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,16 +17,20 @@ import (
 	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
 	"golang.org/x/tools/txtar"
 	networkingv1 "k8s.io/api/networking/v1"
+	"pgregory.net/rapid"
 
 	"isoline.dev/isoline/config"
 	"isoline.dev/isoline/dag"
+	"isoline.dev/isoline/lab"
+	"isoline.dev/isoline/lab/author"
 	"isoline.dev/isoline/manifest"
 	"isoline.dev/isoline/problem"
 	"isoline.dev/isoline/team"
 	"isoline.dev/isoline/xds"
 )
 
-// bystander is the host of somebody whom nobody else's manifests concern.
+// bystander is the host of somebody whom nobody else's manifests concern, and
+// what the platform has for all.
 const bystander = `
 apiVersion: projectcontour.io/v1
 kind: HTTPProxy
@@ -50,6 +56,21 @@ metadata: {name: web, namespace: bystander, labels: {kubernetes.io/service-name:
 addressType: IPv4
 ports: [{port: 8080}]
 endpoints: [{addresses: [10.0.0.1]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: grpc, namespace: platform}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: projectcontour.io/v1alpha1
+kind: ExtensionService
+metadata: {name: auth, namespace: platform}
+spec: {protocol: h2c, services: [{name: grpc, port: 80}]}
+---
+apiVersion: projectcontour.io/v1alpha1
+kind: ExtensionService
+metadata: {name: limits, namespace: platform}
+spec: {protocol: h2c, services: [{name: grpc, port: 80}]}
 `
 
 // generous is a platform that offers everything that manifests can ask for.
@@ -62,6 +83,8 @@ routing:
   requestHeaders: {set: {x-platform: "yes"}, remove: [x-secret]}
   responseHeaders: {set: {x-served: "%PROTOCOL%"}}
   headersOnIngress: true
+  authorization: {extensionService: platform/auth}
+  rateLimit: {extensionService: platform/limits, domain: author}
 upstreams: {clientCertificate: platform/client}
 `
 
@@ -74,38 +97,121 @@ func FuzzManifestsToXDS(f *testing.F) {
 		f.Add(seed, false)
 		f.Add(seed, true)
 	}
-	file := filepath.Join(f.TempDir(), "isoline.yaml")
-	if err := os.WriteFile(file, []byte(generous), 0o600); err != nil {
-		f.Fatal(err)
-	}
-	rich, err := config.Load(file)
-	if err != nil {
-		f.Fatal(err)
-	}
-	alone := map[*config.Config]string{}
-	for _, c := range []*config.Config{config.Default(), rich} {
-		alone[c] = ofBystander(f, compiled(f, c, objectsIn([]byte(bystander))))
-	}
+	rich := generousConfig(f)
+	platforms := []*config.Config{config.Default(), rich}
 	f.Fuzz(func(t *testing.T, manifests []byte, offered bool) {
 		objects := objectsIn(manifests)
 		if slices.ContainsFunc(objects, concernsBystander) {
 			return
 		}
-		objects = append(objects, objectsIn([]byte(bystander))...)
-		for c := range alone {
-			if (c == rich) != offered {
-				continue
-			}
-			first := compiled(t, c, objects)
-			if diff := cmp.Diff(alone[c], ofBystander(t, first)); diff != "" {
-				t.Errorf("the bystander's host (-alone +beside):\n%s", diff)
-			}
-			slices.Reverse(objects)
-			if diff := cmp.Diff(first.text(t), compiled(t, c, objects).text(t)); diff != "" {
-				t.Errorf("the order of the objects makes a difference (-forwards +backwards):\n%s", diff)
+		for _, c := range platforms {
+			if (c == rich) == offered {
+				checkCompiled(t, c, objects)
 			}
 		}
 	})
+}
+
+// TestWhateverAuthorsWriteCompiles does the same with manifests that make
+// more sense: every field of the API is set now and then.
+func TestWhateverAuthorsWriteCompiles(t *testing.T) {
+	rich := generousConfig(t)
+	around := objectsIn([]byte(world(t)))
+	rapid.Check(t, func(r *rapid.T) {
+		c := config.Default()
+		if rapid.Bool().Draw(r, "generous") {
+			c = rich
+		}
+		objects := slices.Clone(around)
+		for _, o := range author.Objects(draws{r}) {
+			body, err := json.Marshal(o)
+			if err != nil {
+				r.Fatal(err)
+			}
+			objects = append(objects, objectsIn(body)...)
+		}
+		checkCompiled(r, c, objects)
+	})
+}
+
+// draws makes a property's draws a source of chance.
+type draws struct{ *rapid.T }
+
+func (d draws) IntN(n int) int { return rapid.IntRange(0, n-1).Draw(d.T, "n") }
+
+// world is what authors refer to.
+func world(t *testing.T) string {
+	t.Helper()
+	authority, err := lab.NewAuthority("ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := authority.Sign(lab.CertificateOptions{Hosts: []string{"*.example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := authority.Revoke()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, name := range author.Services {
+		fmt.Fprintf(&b, "---\napiVersion: v1\nkind: Service\nmetadata: {name: %[1]s, namespace: %[2]s}\nspec: {ports: [{name: http, port: 80}, {name: https, port: 443}]}\n", name, author.Namespace)
+	}
+	certificate := map[string][]byte{"tls.crt": pair.CertPEM, "tls.key": pair.KeyPEM}
+	b.WriteString(secret(author.Namespace, "tls", "kubernetes.io/tls", certificate))
+	b.WriteString(secret(author.Namespace, "ca", "Opaque", map[string][]byte{"ca.crt": authority.PEM}))
+	b.WriteString(secret(author.Namespace, "crl", "Opaque", map[string][]byte{"crl.pem": list}))
+	b.WriteString(secret("platform", "client", "kubernetes.io/tls", certificate))
+	b.WriteString(secret("platform", "fallback", "kubernetes.io/tls", certificate))
+	b.WriteString("---\napiVersion: projectcontour.io/v1\nkind: TLSCertificateDelegation\nmetadata: {name: all, namespace: platform}\nspec: {delegations: [{secretName: fallback, targetNamespaces: ['*']}]}\n")
+	return b.String()
+}
+
+func secret(namespace, name, kind string, data map[string][]byte) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "---\napiVersion: v1\nkind: Secret\nmetadata: {name: %s, namespace: %s}\ntype: %s\ndata:\n", name, namespace, kind)
+	for key, value := range data {
+		fmt.Fprintf(&b, "  %s: %s\n", key, base64.StdEncoding.EncodeToString(value))
+	}
+	return b.String()
+}
+
+// judge is a test or a property.
+type judge interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(format string, args ...any)
+}
+
+// checkCompiled compiles objects beside the bystander's, forwards and
+// backwards.
+func checkCompiled(t judge, c *config.Config, objects []*manifest.Object) {
+	t.Helper()
+	theirs := objectsIn([]byte(bystander))
+	alone := ofBystander(t, compiled(t, c, theirs))
+	objects = slices.Concat(objects, theirs)
+	first := compiled(t, c, objects)
+	if diff := cmp.Diff(alone, ofBystander(t, first)); diff != "" {
+		t.Fatalf("the bystander's host (-alone +beside):\n%s", diff)
+	}
+	slices.Reverse(objects)
+	if diff := cmp.Diff(first.text(t), compiled(t, c, objects).text(t)); diff != "" {
+		t.Fatalf("the order of the objects makes a difference (-forwards +backwards):\n%s", diff)
+	}
+}
+
+func generousConfig(t testing.TB) *config.Config {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "isoline.yaml")
+	if err := os.WriteFile(file, []byte(generous), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // seeds are the manifests of all cases.
@@ -147,8 +253,8 @@ func objectsIn(manifests []byte) (objects []*manifest.Object) {
 	return objects
 }
 
-// concernsBystander reports whether an object is the bystander's, or claims
-// its host.
+// concernsBystander reports whether an object is the bystander's or the
+// platform's, or claims the bystander's host.
 func concernsBystander(o *manifest.Object) bool {
 	const host = "bystander.example.org"
 	switch v := o.Value.(type) {
@@ -161,7 +267,7 @@ func concernsBystander(o *manifest.Object) bool {
 			return true
 		}
 	}
-	return o.Key.Namespace == "bystander"
+	return o.Key.Namespace == "bystander" || o.Key.Namespace == "platform"
 }
 
 // compilation is what objects compile to.
@@ -170,7 +276,7 @@ type compilation struct {
 	problems []problem.Problem
 }
 
-func compiled(t testing.TB, c *config.Config, objects []*manifest.Object) compilation {
+func compiled(t judge, c *config.Config, objects []*manifest.Object) compilation {
 	t.Helper()
 	graph, err := newGraph(c, team.New(c), nil)
 	if err != nil {
@@ -209,7 +315,7 @@ func compiled(t testing.TB, c *config.Config, objects []*manifest.Object) compil
 }
 
 // text is all of it, to compare.
-func (c compilation) text(t testing.TB) string {
+func (c compilation) text(t judge) string {
 	t.Helper()
 	dump, err := c.cache.Dump()
 	if err != nil {
@@ -219,7 +325,7 @@ func (c compilation) text(t testing.TB) string {
 }
 
 // ofBystander are the names and versions of the bystander's resources.
-func ofBystander(t testing.TB, c compilation) string {
+func ofBystander(t judge, c compilation) string {
 	t.Helper()
 	var b strings.Builder
 	for _, r := range c.cache.Resources() {
