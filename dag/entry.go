@@ -37,20 +37,11 @@ type entry struct {
 	claims []string
 	// problems are those that follow from the object alone.
 	problems []problem.Problem
-	// blocked is what must not be served, because the object asks for a
-	// protection that this version does not give.
-	blocked blocked
 	// consent is who may include an HTTPProxy; nil for anybody.
 	consent *consent
 	// paths are an Ingress's paths by host, and policy what holds for them all.
 	paths  map[string][]ingressPath
 	policy *ingressPolicy
-}
-
-// blocked says what of an object is not served for want of a protection.
-type blocked struct {
-	host   bool
-	routes map[int]bool
 }
 
 func newEntry(object *manifest.Object, opts Options) *entry {
@@ -113,8 +104,7 @@ func classMatches(served []string, annotations map[string]string, field string) 
 
 // readProxy fills in what follows from an HTTPProxy alone.
 func (e *entry) readProxy(opts Options) {
-	problems, blocked := unsupportedFields(e.key(), e.proxy.Spec, proxyFields)
-	e.problems, e.blocked = problems, blocked
+	e.problems = unsupportedFields(e.key(), e.proxy.Spec, proxyFields)
 	e.readUnknownAnnotations()
 	e.readConsent()
 	root := e.proxy.Spec.VirtualHost

@@ -19,16 +19,12 @@ type fieldTable struct {
 	// supported are paths whose whole subtree is in effect. Lists are written
 	// as "[]", and whatever leads to a supported path is walked.
 	supported []string
-	// protects are fields that keep somebody out. Serving without them would
-	// give away more than the author meant to, so what carries them is not
-	// served; all others are left out with a warning.
-	protects map[string]scope
 	// ways has every path that leads to a supported one, and whether it is
 	// itself supported.
 	ways map[string]bool
 }
 
-func newFieldTable(typ string, supported []string, protects map[string]scope) *fieldTable {
+func newFieldTable(typ string, supported []string) *fieldTable {
 	ways := map[string]bool{}
 	lead := func(path string) {
 		if _, known := ways[path]; !known {
@@ -46,16 +42,8 @@ func newFieldTable(typ string, supported []string, protects map[string]scope) *f
 		}
 		ways[path] = true
 	}
-	return &fieldTable{typ: typ, supported: supported, protects: protects, ways: ways}
+	return &fieldTable{typ: typ, supported: supported, ways: ways}
 }
-
-// scope is how much is not served for want of a protection.
-type scope int
-
-const (
-	oneRoute scope = iota + 1
-	wholeHost
-)
 
 var proxyFields = newFieldTable(contourv1.ConditionTypeSpecError,
 	[]string{
@@ -103,7 +91,6 @@ var proxyFields = newFieldTable(contourv1.ConditionTypeSpecError,
 		"spec.routes[].directResponsePolicy",
 		"spec.routes[].permitInsecure", // what a host without TLS does anyway
 	},
-	map[string]scope{},
 )
 
 var ingressFields = newFieldTable(ingressError,
@@ -113,27 +100,24 @@ var ingressFields = newFieldTable(ingressError,
 		"spec.rules",
 		"spec.tls",
 	},
-	nil,
 )
 
 // unsupportedFields are the problems of all fields that are set and have no
-// effect, and what must not be served because of them.
-func unsupportedFields(key manifest.Key, spec any, table *fieldTable) ([]problem.Problem, blocked) {
+// effect.
+func unsupportedFields(key manifest.Key, spec any, table *fieldTable) []problem.Problem {
 	w := fieldWalk{key: key, table: table}
-	w.visit(reflect.ValueOf(spec), "spec", "spec", -1)
-	return w.problems, w.blocked
+	w.visit(reflect.ValueOf(spec), "spec", "spec")
+	return w.problems
 }
 
 type fieldWalk struct {
 	key      manifest.Key
 	table    *fieldTable
 	problems []problem.Problem
-	blocked  blocked
 }
 
-// visit looks at one value. The pattern is its path with "[]" for every
-// index, and route the index of the route that it is in, or -1.
-func (w *fieldWalk) visit(v reflect.Value, pattern, path string, route int) {
+// visit looks at one value. The pattern is its path with "[]" for every index.
+func (w *fieldWalk) visit(v reflect.Value, pattern, path string) {
 	if v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 {
 		return
 	}
@@ -141,46 +125,25 @@ func (w *fieldWalk) visit(v reflect.Value, pattern, path string, route int) {
 	switch {
 	case supported:
 	case !leads:
-		w.refuse(pattern, path, route)
+		w.refuse(pattern, path)
 	case v.Kind() == reflect.Pointer:
-		w.visit(v.Elem(), pattern, path, route)
+		w.visit(v.Elem(), pattern, path)
 	case v.Kind() == reflect.Slice:
 		for i := range v.Len() {
-			in := route
-			if pattern == "spec.routes" {
-				in = i
-			}
-			w.visit(v.Index(i), pattern+"[]", path+"["+strconv.Itoa(i)+"]", in)
+			w.visit(v.Index(i), pattern+"[]", path+"["+strconv.Itoa(i)+"]")
 		}
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
 			name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-			w.visit(v.Field(i), pattern+"."+name, path+"."+name, route)
+			w.visit(v.Field(i), pattern+"."+name, path+"."+name)
 		}
 	}
 }
 
-func (w *fieldWalk) refuse(pattern, path string, route int) {
-	name := pattern[strings.LastIndexByte(pattern, '.')+1:]
-	p := problem.Problem{
+func (w *fieldWalk) refuse(pattern, path string) {
+	w.problems = append(w.problems, problem.Problem{
 		Severity: problem.Warning, Type: w.table.typ, Reason: "UnsupportedField",
-		Message: fmt.Sprintf("%s is not supported by this version of Isoline and has no effect", name),
+		Message: fmt.Sprintf("%s is not supported by this version of Isoline and has no effect", pattern[strings.LastIndexByte(pattern, '.')+1:]),
 		Object:  w.key.Ref(), Field: path,
-	}
-	of, protects := w.table.protects[pattern]
-	if protects {
-		p.Severity = problem.Error
-		switch of {
-		case oneRoute:
-			if w.blocked.routes == nil {
-				w.blocked.routes = map[int]bool{}
-			}
-			w.blocked.routes[route] = true
-			p.Message = fmt.Sprintf("%s is not supported by this version of Isoline; the route is not served without it", name)
-		case wholeHost:
-			w.blocked.host = true
-			p.Message = fmt.Sprintf("%s is not supported by this version of Isoline; the host is not served without it", name)
-		}
-	}
-	w.problems = append(w.problems, p)
+	})
 }

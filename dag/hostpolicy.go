@@ -24,7 +24,6 @@ func (b *hostBuild) protect(accepted []*entry, vhost *VirtualHost) {
 	}
 	var ok bool
 	b.tls, ok = b.proxyTLS(root)
-	ok = ok && !root.blocked.host
 	var tcp *TCPProxy
 	if root.proxy.Spec.TCPProxy != nil && b.tls != nil {
 		tcp = b.tcpProxy(root)

@@ -178,9 +178,6 @@ func (b *hostBuild) proxyRoute(v visit, i int) {
 		b.problems = append(b.problems, a.problems...)
 		return
 	}
-	if v.proxy.blocked.routes[i] {
-		state = withheld
-	}
 	b.offer(b.settle(candidate{
 		match: match, owner: v.proxy, chain: v.chain, field: field, action: action, problems: a.problems,
 		plain: b.plainHTTP(route.PermitInsecure), plainOnly: v.plainOnly,

@@ -27,7 +27,7 @@ type ingressPath struct {
 
 // readIngress fills in what follows from an Ingress alone.
 func (e *entry) readIngress(settings Settings) {
-	e.problems, _ = unsupportedFields(e.key(), e.ingress.Spec, ingressFields)
+	e.problems = unsupportedFields(e.key(), e.ingress.Spec, ingressFields)
 	e.readUnknownAnnotations()
 	e.readIngressPolicy(Timeout(settings.ResponseTimeout))
 	e.paths = map[string][]ingressPath{}
