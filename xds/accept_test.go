@@ -24,6 +24,7 @@ import (
 type offer struct {
 	listeners []*listenerv3.Listener
 	hosts     []*hostResources
+	upstreams []upstream
 	endpoints []*endpointv3.ClusterLoadAssignment
 }
 
@@ -70,12 +71,14 @@ func validateMode(t testing.TB, dir string, bootstrap []byte) string {
 func (o offer) staticClusters(t testing.TB) []any {
 	var out []any
 	seen := map[string]bool{}
+	all := o.upstreams
 	for _, h := range o.hosts {
-		for _, u := range h.clusters {
-			if !seen[u.config.Name] {
-				seen[u.config.Name] = true
-				out = append(out, asJSON(t, withoutSecrets(t, u.config)))
-			}
+		all = append(all, h.clusters...)
+	}
+	for _, u := range all {
+		if !seen[u.config.Name] {
+			seen[u.config.Name] = true
+			out = append(out, asJSON(t, withoutSecrets(t, u.config)))
 		}
 	}
 	for i, cla := range o.endpoints {
