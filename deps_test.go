@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"xds":            {"dag", "manifest", "problem"},
 	"web":            {},
 	"lab":            {},
+	"lab/author":     {},
 	"pipeline":       {"config", "dag", "manifest", "problem", "render", "sync/repo", "team", "xds"},
 	"demo":           {"lab"},
 	"cmd/isoline":    {"*"},
