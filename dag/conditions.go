@@ -72,7 +72,7 @@ func (c conditions) route(block []contourv1.MatchCondition) (Match, *conditionEr
 	switch path.Type {
 	case PathRegex:
 		m.Path = Path{PathRegex, joinRegex(c.prefix, path.Value)}
-		if _, err := regexp.Compile(m.Path.Value); err != nil {
+		if !compiles(m.Path.Value) {
 			return Match{}, &conditionError{pathNotValid, regexNotValid}
 		}
 	case PathExact, PathPrefix:
@@ -125,6 +125,14 @@ func joinRegex(prefix, expression string) string {
 		expression = "(?:" + expression + ")"
 	}
 	return regexp.QuoteMeta(prefix) + expression
+}
+
+// compiles reports whether an expression is one, also with something behind
+// it: a \Q that is left open would swallow that.
+func compiles(expression string) bool {
+	_, alone := regexp.Compile(expression)
+	_, inside := regexp.Compile("(?:" + expression + ")")
+	return alone == nil && inside == nil
 }
 
 // readBlock reads one list of conditions. The path's Type is empty where the
@@ -182,7 +190,7 @@ func readPath(block []contourv1.MatchCondition) (Path, *conditionError) {
 	if found[0].Type == PathRegex {
 		// Alone, before anything is put round it: an unbalanced parenthesis
 		// must not get out of its include.
-		if _, err := regexp.Compile(found[0].Value); err != nil {
+		if !compiles(found[0].Value) {
 			return Path{}, &conditionError{pathNotValid, regexNotValid}
 		}
 	}
@@ -218,7 +226,7 @@ func only(operators []operator, reason, none string) (Condition, *conditionError
 		return Condition{}, &conditionError{reason, none}
 	}
 	if found.Op == OpRegex {
-		if _, err := regexp.Compile(found.Value); err != nil {
+		if !compiles(found.Value) {
 			return Condition{}, &conditionError{reason, regexNotValid}
 		}
 		found.IgnoreCase = false

@@ -2,7 +2,6 @@ package dag
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,7 +84,7 @@ func readIngressPath(p networkingv1.HTTPIngressPath) (Path, string) {
 		kind = *p.PathType
 	}
 	if kind == networkingv1.PathTypeImplementationSpecific && strings.ContainsAny(value, "^+*[]%") {
-		if _, err := regexp.Compile(value); err != nil {
+		if !compiles(value) {
 			return Path{}, "is not a valid regular expression"
 		}
 		if !strings.HasPrefix(strings.TrimPrefix(value, "^"), "/") {

@@ -64,12 +64,14 @@ func (e *entry) retryOfIngress(response Timeout) *Retry {
 	for item := range strings.SplitSeq(conditions, ",") {
 		on = append(on, strings.TrimSpace(item))
 	}
-	count, err := int64(0), error(nil)
+	count := int64(0)
 	if text, set := e.ingress.Annotations[numRetries]; set {
-		if count, err = strconv.ParseInt(text, 10, 64); err != nil || count < -1 {
+		n, err := strconv.ParseInt(text, 10, 32)
+		if err != nil || n < -1 {
 			e.warnOfAnnotation(numRetries, "AnnotationNotValid", "%q is no number of retries, nor -1 for none; one is used", text)
-			count = 0
+			n = 0
 		}
+		count = n
 	}
 	perTry := e.ingress.Annotations[perTryTimeout]
 	if _, err := parseTimeout(perTry); err != nil {

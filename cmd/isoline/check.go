@@ -75,18 +75,18 @@ func printReport(w io.Writer, r pipeline.Report) error {
 
 // printInclusions shows which roots reach the HTTPProxies that are included.
 func printInclusions(w io.Writer, objects []pipeline.ObjectReport) {
-	any := false
+	shown := false
 	for _, o := range objects {
 		for _, i := range o.IncludedBy {
-			if !any {
+			if !shown {
 				fmt.Fprintln(w, "CHILD\tHOST\tBELOW\tROOT")
-				any = true
+				shown = true
 			}
 			below := strings.Join(append([]string{i.Prefix}, i.Conditions...), " ")
 			fmt.Fprintf(w, "%s/%s\t%s\t%s\t%s/%s\n", o.Namespace, o.Name, i.Host, below, i.Root.Namespace, i.Root.Name)
 		}
 	}
-	if any {
+	if shown {
 		fmt.Fprintln(w)
 	}
 }
