@@ -48,9 +48,9 @@ func settingKeys(t reflect.Type, path string) (paths []string) {
 	if t.Kind() != reflect.Struct || read {
 		return []string{path}
 	}
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
-		paths = append(paths, settingKeys(t.Field(i).Type, path+"."+name)...)
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		paths = append(paths, settingKeys(field.Type, path+"."+name)...)
 	}
 	return paths
 }
