@@ -274,6 +274,8 @@ func TestAClusterIsNamedByAllThatItIs(t *testing.T) {
 		"timeout":       func(c *dag.Cluster) { c.HealthCheck = testHealthCheck(); c.HealthCheck.TimeoutSeconds++ },
 		"healthy":       func(c *dag.Cluster) { c.HealthCheck = testHealthCheck(); c.HealthCheck.HealthyThreshold++ },
 		"unhealthy":     func(c *dag.Cluster) { c.HealthCheck = testHealthCheck(); c.HealthCheck.UnhealthyThreshold++ },
+		"buffer limit":  func(c *dag.Cluster) { c.BufferLimit = 1 },
+		"requests":      func(c *dag.Cluster) { c.RequestsPerConnection = 1 },
 		"status ranges": func(c *dag.Cluster) { c.HealthCheck = testHealthCheck(); c.HealthCheck.ExpectedStatuses[0].End++ },
 	} {
 		c := testCluster("web")
