@@ -100,7 +100,7 @@ func (w *caseWorld) try(e *exchange) error {
 		}
 	}
 	sent.Wait()
-	return errors.Join(append(w.checkReplies(e, replies), append(w.checkSaw(e, before), w.checkLog(e)...)...)...)
+	return errors.Join(slices.Concat(w.checkReplies(e, replies), w.checkSaw(e, before), w.checkLog(e), w.checkEnvoy(e))...)
 }
 
 // checkReplies compares the replies with the outcomes and expectations.
@@ -161,6 +161,20 @@ func (w *caseWorld) expected(x expectation, r reply) error {
 		return fmt.Errorf("the certificate is not %s", x.exactly)
 	}
 	return nil
+}
+
+// checkEnvoy compares pages of Envoy's admin interface.
+func (w *caseWorld) checkEnvoy(e *exchange) (wrong []error) {
+	for _, x := range e.envoy {
+		page, err := fetch(w.rig.envoy.Admin + "/" + x.name)
+		if err == nil && !x.like.MatchString(page) {
+			err = fmt.Errorf("envoy has no %s like %s", x.name, x.like)
+		}
+		if err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	return wrong
 }
 
 // sawPatience is how long a server may take to see what is sent beside a

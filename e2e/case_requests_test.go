@@ -37,7 +37,9 @@ type exchange struct {
 	answer   []expectation // of headers, and of what is received
 	took     [2]time.Duration
 	saw      []sighting
-	logged   []expectation // of the access log's last line
+	// envoy are pages of its admin interface: clusters, config_dump, stats.
+	envoy  []expectation
+	logged []expectation // of the access log's last line
 }
 
 // outcome is one way in which a request may be answered.
@@ -178,6 +180,12 @@ func (e *exchange) detail(line string) (err error) {
 		x, err := readExpectation(rest)
 		e.logged = append(e.logged, x)
 		return err
+	case "envoy":
+		x, err := readExpectation(strings.TrimPrefix(rest, "has "))
+		if e.envoy = append(e.envoy, x); err == nil && x.like == nil {
+			err = fmt.Errorf("want envoy has PAGE ~ REGEX")
+		}
+		return err
 	case "certificate":
 		e.answer = append(e.answer, expectation{name: "certificate", exactly: rest})
 	case "takes":
@@ -197,7 +205,7 @@ func (e *exchange) detail(line string) (err error) {
 }
 
 // withOptions are what "with" can name.
-var withOptions = []string{"http/2", "tls", "sni", "certificate", "session", "proxy-protocol", "trailers", "together"}
+var withOptions = []string{"http/2", "tls", "sni", "certificate", "session", "proxy-protocol", "together"}
 
 // answered reads "STATUS [[same] SERVER[|SERVER...]] [xN | xN..M], ...".
 func (e *exchange) answered(text string) error {
