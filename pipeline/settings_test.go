@@ -187,3 +187,18 @@ envoy: {maxHeap: 1Gi, maxConnections: 2}
 		t.Errorf("the bootstrap's limits are %+v", o)
 	}
 }
+
+// TestHeadersThatCannotBeTheDefaultKeepIsolineFromStarting: without the check
+// every route would silently be without them.
+func TestHeadersThatCannotBeTheDefaultKeepIsolineFromStarting(t *testing.T) {
+	for name, value := range map[string]string{"Host": "a.test", "X-Isoline-Host": "a", "Content-Length": "0", "X-A": ""} {
+		c := &config.Config{Routing: config.Routing{RequestHeaders: &config.Headers{Set: map[string]string{name: value}}}}
+		if _, err := newGraph(c, nil, nil); err == nil || !strings.Contains(err.Error(), "routing.requestHeaders") {
+			t.Errorf("%s: %q: %v", name, value, err)
+		}
+	}
+	c := &config.Config{Routing: config.Routing{ResponseHeaders: &config.Headers{Set: map[string]string{"X-By": "%CONTOUR_SERVICE_NAME%"}}}}
+	if _, err := newGraph(c, nil, nil); err != nil {
+		t.Error(err)
+	}
+}
