@@ -30,7 +30,10 @@ const (
 	queryNotValid  = "QueryParameterMatchConditionsNotValid"
 )
 
-const regexNotValid = "invalid regular expression specified for 'regex' condition"
+const (
+	regexNotValid     = "invalid regular expression specified for 'regex' condition"
+	regexLeavesFolder = "below an include whose prefix ends in /, all that a 'regex' condition matches must start with /"
+)
 
 // include merges an include's own conditions below those that lead to it.
 func (c conditions) include(block []contourv1.MatchCondition) (conditions, *conditionError) {
@@ -71,6 +74,9 @@ func (c conditions) route(block []contourv1.MatchCondition) (Match, *conditionEr
 	m := c.match()
 	switch path.Type {
 	case PathRegex:
+		if leavesFolder(c.prefix, path.Value) {
+			return Match{}, &conditionError{pathNotValid, regexLeavesFolder}
+		}
 		m.Path = Path{PathRegex, joinRegex(c.prefix, path.Value)}
 		if !compiles(m.Path.Value) {
 			return Match{}, &conditionError{pathNotValid, regexNotValid}
@@ -133,6 +139,17 @@ func compiles(expression string) bool {
 	_, alone := regexp.Compile(expression)
 	_, inside := regexp.Compile("(?:" + expression + ")")
 	return alone == nil && inside == nil
+}
+
+// leavesFolder reports whether an expression behind a prefix that ends in a
+// slash may match without it: with /team/ before it, /?s.* takes /teams, which
+// the include did not hand on. The expression is known to compile.
+func leavesFolder(prefix, expression string) bool {
+	if strings.TrimRight(prefix, "/") == "" || !strings.HasSuffix(prefix, "/") {
+		return false
+	}
+	start, _ := regexp.MustCompile(expression).LiteralPrefix()
+	return !strings.HasPrefix(start, "/")
 }
 
 // readBlock reads one list of conditions. The path's Type is empty where the
