@@ -46,7 +46,8 @@ func (a *actionReader) warn(typ, reason, field, format string, args ...any) {
 	a.problems = append(a.problems, p)
 }
 
-// route is the action of an HTTPProxy's route with the given merged path.
+// route is the action of an HTTPProxy's route with the given merged path. One
+// that is broken has its policy alone, for what serves in its place.
 func (a *actionReader) route(r *contourv1.Route, path Path) (Action, verdict) {
 	policy, ok := a.policy(r)
 	if a.withheld {
@@ -61,10 +62,10 @@ func (a *actionReader) route(r *contourv1.Route, path Path) (Action, verdict) {
 	if kinds != 1 {
 		a.fail(contourv1.ConditionTypeRouteError, "RouteActionCountNotValid", "",
 			"must set exactly one of route.services or route.requestRedirectPolicy or route.directResponsePolicy")
-		return Action{}, broken
+		return Action{Policy: policy}, broken
 	}
 	if !ok {
-		return Action{}, broken
+		return Action{Policy: policy}, broken
 	}
 	var action Action
 	var state verdict
@@ -76,7 +77,7 @@ func (a *actionReader) route(r *contourv1.Route, path Path) (Action, verdict) {
 	default:
 		action, state = a.forward(r, path, policy)
 		if !a.routeCookies(r, &action) {
-			return Action{}, broken
+			return Action{Policy: policy}, broken
 		}
 	}
 	action.Policy = policy

@@ -139,19 +139,3 @@ func (a *actionReader) routeAuthorization(p *contourv1.AuthorizationPolicy) *Aut
 	}
 	return a.host.Authorization.with(p)
 }
-
-// renewAuthorization is a remembered policy with the server that the host has
-// now. What the route said about it stays.
-func renewAuthorization(p *RoutePolicy, host *HostPolicy) *RoutePolicy {
-	if p == nil || p.Authorization == nil {
-		return p
-	}
-	renewed := *p
-	renewed.Authorization = nil
-	if host != nil && host.Authorization != nil {
-		now := *host.Authorization
-		now.Disabled, now.Context = p.Authorization.Disabled, p.Authorization.Context
-		renewed.Authorization = &now
-	}
-	return &renewed
-}

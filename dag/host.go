@@ -268,7 +268,7 @@ func (b *hostBuild) settle(c candidate, state verdict) candidate {
 }
 
 // lastGood is what the candidate's object served for the match before, if all
-// of it can still be served.
+// of it can still be served. Its protections are those that the route has now.
 func (b *hostBuild) lastGood(c candidate) (Action, bool) {
 	before := b.before[c.match.Key()]
 	if before == nil || !b.held(before, c.owner) || before.Unresolved {
@@ -287,7 +287,7 @@ func (b *hostBuild) lastGood(c candidate) (Action, bool) {
 			action.Mirror = &mirror
 		}
 	}
-	action.Policy = renewAuthorization(action.Policy, b.policy)
+	action.Policy = action.Policy.guardedAs(c.action.Policy)
 	return action, true
 }
 

@@ -32,6 +32,25 @@ type RoutePolicy struct {
 	Hash []Hash `json:"hash,omitempty"`
 }
 
+// guardedAs is a remembered policy with the protections of the one that the
+// route has now: an error elsewhere in the route neither keeps an old one in
+// effect nor a new one out of it. Either may be nil.
+func (p *RoutePolicy) guardedAs(now *RoutePolicy) *RoutePolicy {
+	var guarded RoutePolicy
+	if p != nil {
+		guarded = *p
+	}
+	if now == nil {
+		now = &RoutePolicy{}
+	}
+	guarded.IPFilter, guarded.LocalRateLimit, guarded.GlobalRateLimit = now.IPFilter, now.LocalRateLimit, now.GlobalRateLimit
+	guarded.Authorization, guarded.JWT = now.Authorization, now.JWT
+	if reflect.ValueOf(guarded).IsZero() {
+		return nil
+	}
+	return &guarded
+}
+
 // HostPolicy is what holds for all routes of a host that do not say otherwise.
 type HostPolicy struct {
 	// Each may be nil.
