@@ -73,12 +73,19 @@ func (a *actionReader) guardsTCP(v *contourv1.VirtualHost, p *HostPolicy) {
 		{".ipAllowPolicy", p.IPFilter != nil && p.IPFilter.Allow},
 		{".ipDenyPolicy", p.IPFilter != nil && !p.IPFilter.Allow},
 		{".rateLimitPolicy.local", p.LocalRateLimit != nil},
+		{".rateLimitPolicy.global", p.GlobalRateLimit != nil && ownGlobalRateLimit(v.RateLimitPolicy)},
 	} {
 		if of.asked {
 			a.withhold(contourv1.ConditionTypeTCPProxyError, "UnsupportedField", of.field,
 				"%s does not protect the connections of a tcpproxy; the host is not served without it", of.field[1:])
 		}
 	}
+}
+
+// ownGlobalRateLimit reports whether a root itself asks for descriptors, as
+// against the platform's default.
+func ownGlobalRateLimit(p *contourv1.RateLimitPolicy) bool {
+	return p != nil && p.Global != nil && len(p.Global.Descriptors) > 0
 }
 
 func (p *HostPolicy) orNil() *HostPolicy {

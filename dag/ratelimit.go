@@ -141,6 +141,8 @@ func readLocalRateLimit(p *contourv1.LocalRateLimitPolicy) (*LocalRateLimit, err
 		switch {
 		case !validHeaderName(name) || strings.HasPrefix(name, ":"):
 			return nil, fmt.Errorf("invalid header name %q", h.Name)
+		case slices.Contains(framingHeaders, name):
+			return nil, fmt.Errorf("invalid header %q: it says where a message ends, which is not the route's to say", h.Name)
 		case seen[name]:
 			return nil, fmt.Errorf("duplicate header addition: %q", h.Name)
 		case !validHeaderValue(h.Value):
