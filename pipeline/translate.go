@@ -32,7 +32,8 @@ func newTranslator(c *config.Config) *translator {
 	}
 	return &translator{
 		listeners: xds.ListenerOptions{
-			HTTP: at(c.Listeners.HTTP), HTTPS: at(c.Listeners.HTTPS), RateLimit: rateLimitFilter(c.Routing.RateLimit), Edge: edge(&c.Listeners),
+			HTTP: at(c.Listeners.HTTP), HTTPS: at(c.Listeners.HTTPS), TLS: tlsVersions(c.Listeners.TLS),
+			RateLimit: rateLimitFilter(c.Routing.RateLimit), Edge: edge(&c.Listeners),
 		},
 		hosts:   hostOptions(c),
 		chains:  map[string]*xds.Chain{},

@@ -70,6 +70,26 @@ const luaWildcard = `function envoy_on_request(handle)
 end
 `
 
+// luaServedElsewhere stands between the two where not all hosts have a scope,
+// as in the chain for clients with the fallback certificate: a name that has
+// found none, and that a host has for its own, is not a wildcard's. Every host
+// has a scope on plain HTTP, so that can be looked up.
+const luaServedElsewhere = `function envoy_on_request(handle)
+  if handle:streamInfo():routeName() ~= "" then return end
+  local headers = handle:headers()
+  local listener = headers:get("x-isoline-listener")
+  headers:replace("x-isoline-listener", "` + HTTPListener + `")
+  handle:clearRouteCache()
+  handle:metadata()
+  if handle:streamInfo():routeName() ~= "" then
+    handle:respond({[":status"] = "421"}, "")
+    return
+  end
+  headers:replace("x-isoline-listener", listener)
+  handle:clearRouteCache()
+end
+`
+
 // fallbackFilters stand before all other filters, because they choose the route.
 func fallbackFilters() []*hcmv3.HttpFilter {
 	return []*hcmv3.HttpFilter{

@@ -325,11 +325,12 @@ func fallbackChain(certificate dag.SecretRef, opts ListenerOptions) *listenerv3.
 	manager := connectionManager(HTTPSListener, opts)
 	manager.EarlyHeaderMutationExtensions = scopeHeaders(fallbackListener, "%REQ(:AUTHORITY)%")
 	manager.RouteSpecifier = scopedRoutes(HTTPListener)
-	manager.HttpFilters = append(fallbackFilters(), httpFilters(opts)...)
+	find := slices.Insert(fallbackFilters(), 1, luaFilter("isoline.scope.served_elsewhere", luaServedElsewhere))
+	manager.HttpFilters = append(find, httpFilters(opts)...)
 	return &listenerv3.FilterChain{
 		Name:             fallbackListener,
 		FilterChainMatch: &listenerv3.FilterChainMatch{TransportProtocol: "tls"},
 		Filters:          []*listenerv3.Filter{managerFilter(manager)},
-		TransportSocket:  downstreamTLS(&dag.TLS{Certificate: certificate}, opts.alpn()),
+		TransportSocket:  downstreamTLS(&dag.TLS{Certificate: certificate, Versions: opts.TLS}, opts.alpn()),
 	}
 }

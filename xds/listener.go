@@ -15,6 +15,8 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	"google.golang.org/protobuf/proto"
+
+	"isoline.dev/isoline/dag"
 )
 
 // ListenerAddress is where a listener listens.
@@ -28,6 +30,8 @@ type ListenerAddress struct {
 type ListenerOptions struct {
 	// HTTP and HTTPS are where.
 	HTTP, HTTPS ListenerAddress
+	// TLS bounds the versions and ciphers of handshakes that are not a host's.
+	TLS dag.TLSVersions
 	// RateLimit is nil where there is no rate limit service.
 	RateLimit *RateLimit
 	Edge
