@@ -89,11 +89,28 @@ func readCertificate(s *corev1.Secret) (*Certificate, *x509.Certificate, error) 
 	return c, pair.Leaf, nil
 }
 
-// readCA is the bundle under ca.crt.
+// readCA is the bundle of certificates under ca.crt.
 func readCA(s *corev1.Secret) (string, error) {
-	bundle := secretData(s, "ca.crt")
+	return readBundle(s, "ca.crt", "CERTIFICATE", "certificate", func(der []byte) error {
+		_, err := x509.ParseCertificate(der)
+		return err
+	})
+}
+
+// readCRL are the lists under crl.pem.
+func readCRL(s *corev1.Secret) (string, error) {
+	return readBundle(s, "crl.pem", "X509 CRL", "revocation list", func(der []byte) error {
+		_, err := x509.ParseRevocationList(der)
+		return err
+	})
+}
+
+// readBundle is PEM under a key of a Secret: at least one block, all of one
+// type and good, and nothing behind them.
+func readBundle(s *corev1.Secret, key, blockType, what string, parse func([]byte) error) (string, error) {
+	bundle := secretData(s, key)
 	if len(bundle) == 0 {
-		return "", errors.New("empty \"ca.crt\" key")
+		return "", fmt.Errorf("empty %q key", key)
 	}
 	rest, n := bundle, 0
 	for {
@@ -101,44 +118,18 @@ func readCA(s *corev1.Secret) (string, error) {
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
-		if block.Type != "CERTIFICATE" {
-			return "", fmt.Errorf("%q in \"ca.crt\" is not a certificate", block.Type)
+		if block.Type != blockType {
+			return "", fmt.Errorf("%q in %q is not a %s", block.Type, key, what)
 		}
-		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-			return "", errors.New("invalid certificate in \"ca.crt\"")
+		if parse(block.Bytes) != nil {
+			return "", fmt.Errorf("invalid %s in %q", what, key)
 		}
 		n++
 	}
 	if n == 0 || len(bytes.TrimSpace(rest)) > 0 {
-		return "", errors.New("failed to locate certificate in \"ca.crt\"")
+		return "", fmt.Errorf("failed to locate %s in %q", what, key)
 	}
 	return string(bundle), nil
-}
-
-// readCRL is the list under crl.pem.
-func readCRL(s *corev1.Secret) (string, error) {
-	list := secretData(s, "crl.pem")
-	if len(list) == 0 {
-		return "", errors.New("empty \"crl.pem\" key")
-	}
-	rest, n := list, 0
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "X509 CRL" {
-			return "", fmt.Errorf("%q in \"crl.pem\" is not a revocation list", block.Type)
-		}
-		if _, err := x509.ParseRevocationList(block.Bytes); err != nil {
-			return "", errors.New("invalid revocation list in \"crl.pem\"")
-		}
-		n++
-	}
-	if n == 0 || len(bytes.TrimSpace(rest)) > 0 {
-		return "", errors.New("failed to locate revocation list in \"crl.pem\"")
-	}
-	return string(list), nil
 }
 
 // secretRef reads "name", in the namespace of the object that says it, or
