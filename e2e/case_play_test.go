@@ -360,6 +360,7 @@ func (w *caseWorld) request(ctx context.Context, c *http.Client, e *exchange) (r
 	if err != nil {
 		return reply{}, err
 	}
+	defer resp.Body.Close()
 	return replyOf(resp), nil
 }
 
@@ -375,6 +376,7 @@ func (w *caseWorld) headers(e *exchange) http.Header {
 	return h
 }
 
+// replyOf reads an answer to its end, and does not close it.
 func replyOf(resp *http.Response) reply {
 	r := reply{status: fmt.Sprint(resp.StatusCode), by: resp.Header.Get(lab.NameHeader), facts: lab.Record{}}
 	if resp.TLS != nil && len(resp.TLS.PeerCertificates) > 0 {
@@ -398,7 +400,6 @@ func replyOf(resp *http.Response) reply {
 }
 
 func bodyOf(resp *http.Response) (string, error) {
-	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	return string(body), err
 }

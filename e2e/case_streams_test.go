@@ -55,12 +55,11 @@ func (w *caseWorld) callGRPC(ctx context.Context, e *exchange) (reply, error) {
 		return reply{}, err
 	}
 	defer conn.Close()
+	md := metadata.MD{}
 	for name, values := range w.headers(e) {
-		for _, value := range values {
-			ctx = metadata.AppendToOutgoingContext(ctx, name, value)
-		}
+		md.Append(name, values...)
 	}
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, u.Path)
+	stream, err := conn.NewStream(metadata.NewOutgoingContext(ctx, md), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, u.Path)
 	var got []string
 	if err == nil {
 		got, err = chat(stream, w.messages(e))
@@ -141,6 +140,7 @@ func (w *caseWorld) callGRPCWeb(ctx context.Context, c *http.Client, e *exchange
 	if err != nil {
 		return reply{}, err
 	}
+	defer resp.Body.Close()
 	text, err := bodyOf(resp)
 	if err != nil {
 		return reply{}, err
@@ -183,7 +183,7 @@ func (w *caseWorld) callGRPCWeb(ctx context.Context, c *http.Client, e *exchange
 
 // openWebsocket sends each message and takes one back for it.
 func (w *caseWorld) openWebsocket(ctx context.Context, c *http.Client, e *exchange) (reply, error) {
-	conn, resp, err := websocket.Dial(ctx, w.expand(e.url), &websocket.DialOptions{HTTPClient: c, HTTPHeader: w.headers(e)})
+	conn, resp, err := websocket.Dial(ctx, w.expand(e.url), &websocket.DialOptions{HTTPClient: c, HTTPHeader: w.headers(e)}) //nolint:bodyclose // what there is of the body is in memory
 	if err != nil {
 		if resp == nil {
 			return reply{}, err

@@ -289,14 +289,13 @@ func (p *casePool) take(t *testing.T, config, contour string) *caseRig {
 	p.mu.Unlock()
 	if r == nil {
 		r = newCaseRig(p.t, "", "")
-	} else {
-		r.load(t, "")
 	}
 	t.Cleanup(func() {
 		if t.Failed() { // it may be the rig's fault
 			r.stop()
 			return
 		}
+		r.load(t, "") // nor may it ask at ports that others get
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.free = append(p.free, r)
@@ -430,7 +429,8 @@ func (r *caseRig) load(t *testing.T, manifests string) pipeline.Report {
 	read := fmt.Sprint(markerName, r.loads)
 	deadline := time.Now().Add(patience / 3)
 	for {
-		report, why := r.report(), ""
+		report := r.report()
+		var why string
 		switch {
 		case r.nacks() != 0:
 			why = "Envoy has refused a response"
@@ -475,6 +475,7 @@ func fetch(url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer resp.Body.Close()
 	return bodyOf(resp)
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -95,9 +96,7 @@ func (s *Issuer) Token(claims map[string]any) (string, error) {
 	key := s.key
 	s.mu.Unlock()
 	all := map[string]any{"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
-	for name, value := range claims {
-		all[name] = value
-	}
+	maps.Copy(all, claims)
 	payload, err := json.Marshal(all)
 	if err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)

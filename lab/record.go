@@ -2,6 +2,7 @@ package lab
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -40,5 +41,5 @@ func (r *records) add(one Record) {
 func (r *records) Records() []Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.all[:len(r.all):len(r.all)]
+	return slices.Clip(r.all)
 }

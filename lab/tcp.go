@@ -6,14 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
 )
 
 // silent is for servers whose clients break connections on purpose.
-var silent = log.New(io.Discard, "", 0)
+var silent = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 
 // TCP is a server on 127.0.0.1 that greets with its name and a newline, and
 // then sends back what it gets. The facts of its records, one for each
