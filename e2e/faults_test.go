@@ -148,9 +148,7 @@ func TestADirectoryIsWatched(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		replace(t, file, content) // nobody is to see a file without content
 	}
 	write("page.yaml", page("default", "one", "dir.example.com"))
 	r := newDirectoryRig(t, dir)
