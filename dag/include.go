@@ -165,7 +165,9 @@ func (b *hostBuild) proxyRoute(v visit, i int) {
 	field := "spec.routes[" + strconv.Itoa(i) + "]"
 	match, err := v.above.route(route.Conditions)
 	if err != nil {
-		b.report(conditionProblem(v.proxy, err, contourv1.ConditionTypeRouteError, "route: ", field+".conditions"))
+		p := conditionProblem(v.proxy, err, contourv1.ConditionTypeRouteError, "route: ", field+".conditions")
+		p.Remedy = "until this is mended the route takes no requests; those it was meant for go to a broader route, or get 404"
+		b.report(p)
 		return
 	}
 	a := actionReader{reader: b.reader, settings: b.settings, host: b.policy, blocked: v.blocked, owner: v.proxy, field: field}
