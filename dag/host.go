@@ -215,6 +215,9 @@ type candidate struct {
 	plainOnly  bool
 	lastGood   bool
 	unresolved bool
+	// lessened: the action is of some of the services, which take over the
+	// share of the others.
+	lessened bool
 	// implied: the author did not write this match; it gives way to any that
 	// somebody did, without a problem.
 	implied bool
@@ -258,7 +261,7 @@ func (b *hostBuild) settle(c candidate, state verdict) candidate {
 	}
 	c.unresolved = true
 	if state == partial || state == reduced {
-		c.problems = append(c.problems, shareTakenOver(c))
+		c.lessened = true
 	} else {
 		// The match stays taken: a request for it must not fall through to a
 		// broader route that was never meant for it.
@@ -330,6 +333,9 @@ func (b *hostBuild) decide() []Route {
 		}
 		routes = append(routes, route)
 		b.reportOffer(winner, winner.lastGood)
+		if winner.lessened {
+			b.report(shareTakenOver(winner))
+		}
 		for _, loser := range offers[1:] {
 			b.reportOffer(loser, false)
 			b.reportConflict(loser, winner)
