@@ -26,7 +26,7 @@ import (
 // x-answer-header ("name: value").
 //
 // The facts of its records are method, path (with the query), host, protocol,
-// body, connections (how many there have been so far), tls (the version), sni
+// body, connections (how many have had requests so far), tls (the version), sni
 // and client (the name in the client's certificate) on TLS, and header NAME.
 type Upstream struct {
 	records
@@ -93,8 +93,7 @@ func startUpstream(ctx context.Context, name string, config *tls.Config) (*Upstr
 	s := &http.Server{Handler: u, Protocols: protocols, ReadHeaderTimeout: 10 * time.Second, TLSConfig: config,
 		BaseContext: func(net.Listener) context.Context { return ctx }, ErrorLog: silent}
 	s.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
-		u.connections.Add(1)
-		return ctx
+		return context.WithValue(ctx, usedKey{}, new(atomic.Bool))
 	}
 	go func() {
 		defer close(u.served)
@@ -198,7 +197,7 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // check answers a health check.
 func (u *Upstream) check(w http.ResponseWriter, r *http.Request) {
-	u.checks.add(u.record(r, nil))
+	u.checks.add(recordOf(r, nil))
 	if hang := u.health.Load(); hang != nil {
 		select {
 		case <-*hang:
@@ -255,7 +254,14 @@ func (a answer) wait(ctx context.Context) bool {
 	}
 }
 
+// usedKey is the key under which a connection notes that it has had requests.
+type usedKey struct{}
+
+// record is that of a request, health checks aside.
 func (u *Upstream) record(r *http.Request, body []byte) Record {
+	if used, ok := r.Context().Value(usedKey{}).(*atomic.Bool); ok && !used.Swap(true) {
+		u.connections.Add(1)
+	}
 	one := recordOf(r, body)
 	one["connections"] = []string{fmt.Sprint(u.connections.Load())}
 	return one
