@@ -45,7 +45,8 @@ func Objects(from Source) []runtime.Object {
 		case i > 0 && !a.now(3):
 			p.Spec.VirtualHost = nil
 		case i == 0 && p.Spec.VirtualHost == nil:
-			p.Spec.VirtualHost = &contourv1.VirtualHost{Fqdn: "www.example.com"}
+			p.Spec.VirtualHost = &contourv1.VirtualHost{}
+			a.fill(reflect.ValueOf(p.Spec.VirtualHost).Elem(), "virtualhost")
 		}
 		if i == 0 && a.now(2) {
 			p.Spec.Includes = nil
@@ -196,7 +197,7 @@ func (a author) text(field string) string {
 	if len(known) == 0 {
 		known = []string{"text", "abc", "1"}
 	}
-	if a.now(25) {
+	if a.now(40) {
 		return strings.ToValidUTF8(hostile[a.IntN(len(hostile))], "?") // YAML holds no other
 	}
 	return known[a.IntN(len(known))]
@@ -215,7 +216,7 @@ func (a author) number(field string) int {
 	if len(known) == 0 {
 		known = []int{1, 2, 5, 10}
 	}
-	if a.now(25) {
+	if a.now(40) {
 		odd := []int{0, -1, 1 << 20, 1<<31 - 1, -1 << 31, 99, 600, 65536}
 		return odd[a.IntN(len(odd))]
 	}
@@ -262,6 +263,9 @@ func (a author) settle(of any) {
 	case *contourv1.VirtualHost:
 		if v.IPAllowFilterPolicy != nil {
 			v.IPDenyFilterPolicy = nil
+		}
+		if v.TLS == nil || v.TLS.Passthrough {
+			v.Authorization, v.JWTProviders = nil, nil
 		}
 	case *contourv1.TLS:
 		if v.Passthrough {
