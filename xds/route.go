@@ -7,7 +7,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"isoline.dev/isoline/dag"
 )
@@ -64,7 +63,7 @@ func translateRoute(r *dag.Route, opts Options) (*routev3.Route, []upstream, []s
 	why := checkAction(&r.Action)
 	var used []upstream
 	if len(why) == 0 {
-		used = append(setAction(route, &r.Action, opts), routeClusters(r.Action.Policy)...)
+		used = append(setAction(route, &r.Action), routeClusters(r.Action.Policy)...)
 		why = checkMessages(route, used)
 	}
 	if opts.RouteSource {
@@ -159,14 +158,14 @@ func stringMatch(c dag.Condition) *matcherv3.StringMatcher {
 func regex(expr string) *matcherv3.RegexMatcher { return &matcherv3.RegexMatcher{Regex: expr} }
 
 // setAction sets the action of route, and returns the clusters that it uses.
-func setAction(route *routev3.Route, a *dag.Action, opts Options) []upstream {
+func setAction(route *routev3.Route, a *dag.Action) []upstream {
 	switch {
 	case a.Redirect != nil:
 		route.Action = &routev3.Route_Redirect{Redirect: redirect(a.Redirect)}
 	case a.DirectResponse != nil:
 		route.Action = directResponse(a.DirectResponse)
 	default:
-		action, used := forward(a, opts)
+		action, used := forward(a)
 		route.Action = &routev3.Route_Route{Route: action}
 		setPolicy(route, a.Policy)
 		return used
@@ -209,7 +208,7 @@ func redirect(r *dag.Redirect) *routev3.RedirectAction {
 	return action
 }
 
-func forward(a *dag.Action, opts Options) (*routev3.RouteAction, []upstream) {
+func forward(a *dag.Action) (*routev3.RouteAction, []upstream) {
 	action := &routev3.RouteAction{}
 	shares := sharesOf(a.Clusters)
 	used := make([]upstream, 0, len(shares)+1)
@@ -228,9 +227,6 @@ func forward(a *dag.Action, opts Options) (*routev3.RouteAction, []upstream) {
 	}
 	if a.Rewrite != nil {
 		rewrite(action, a.Rewrite)
-	}
-	if opts.RequestTimeout > 0 {
-		action.Timeout = durationpb.New(opts.RequestTimeout)
 	}
 	return action, used
 }

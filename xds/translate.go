@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
@@ -28,9 +27,6 @@ const (
 
 // Options hold for every translated host.
 type Options struct {
-	// RequestTimeout bounds the time from the end of a request to the end of
-	// its answer on every route. Zero leaves it to Envoy: 15 seconds.
-	RequestTimeout time.Duration
 	// RouteSource makes the object that a route comes from known to the access
 	// log.
 	RouteSource bool
