@@ -89,6 +89,9 @@ func (s *shadows) add(i int) {
 func (s *shadows) over(i int) []Route {
 	m := s.routes[i].Match
 	for _, j := range s.byPath[m.Path] {
+		if s.budget--; s.budget <= 0 {
+			return nil
+		}
 		if s.stands(j, i) && s.implies(m, s.routes[j].Match) {
 			return []Route{s.routes[j]}
 		}
@@ -173,15 +176,15 @@ func (s *shadows) compile(expression string) *regexp.Regexp {
 // that matches one match the other too.
 func (s *shadows) implies(m, other Match) bool {
 	for _, c := range other.Headers {
-		s.budget--
-		if !slices.ContainsFunc(m.Headers, func(given Condition) bool { return headerImplies(given, c) }) {
+		s.budget -= len(m.Headers)
+		if !slices.ContainsFunc(m.Headers, func(given Condition) bool { return s.headerImplies(given, c) }) {
 			return false
 		}
 	}
 	for _, c := range other.Query {
-		s.budget--
+		s.budget -= len(m.Query)
 		if !slices.ContainsFunc(m.Query, func(given Condition) bool {
-			return given.Name == c.Name && (c.Op == OpPresent || valueImplies(given, c))
+			return given.Name == c.Name && (c.Op == OpPresent || s.valueImplies(given, c))
 		}) {
 			return false
 		}
@@ -191,7 +194,7 @@ func (s *shadows) implies(m, other Match) bool {
 
 // headerImplies reports whether one condition on a header's values implies
 // another. A header may have several values.
-func headerImplies(given, c Condition) bool {
+func (s *shadows) headerImplies(given, c Condition) bool {
 	switch {
 	case given == c:
 		return true
@@ -203,15 +206,15 @@ func headerImplies(given, c Condition) bool {
 	case given.Op == OpPresent || given.Invert != c.Invert || given.MissingIsEmpty && !c.MissingIsEmpty:
 		return false
 	case c.Invert:
-		return valueImplies(c, given)
+		return s.valueImplies(c, given)
 	default:
-		return valueImplies(given, c)
+		return s.valueImplies(given, c)
 	}
 }
 
 // valueImplies reports whether every value that fits one condition fits the
 // other, inversions aside.
-func valueImplies(given, c Condition) bool {
+func (s *shadows) valueImplies(given, c Condition) bool {
 	if given.Op == c.Op && given.Value == c.Value && given.IgnoreCase == c.IgnoreCase {
 		return true
 	}
@@ -224,8 +227,11 @@ func valueImplies(given, c Condition) bool {
 	}
 	switch {
 	case given.Op == OpExact && c.Op == OpRegex:
-		re, err := regexp.Compile(`\A(?:` + c.Value + `)\z`)
-		return err == nil && !given.IgnoreCase && re.MatchString(given.Value)
+		if given.IgnoreCase {
+			return false
+		}
+		s.budget -= len(c.Value) * len(given.Value)
+		return s.budget > 0 && s.compile(`\A(?:`+c.Value+`)\z`).MatchString(given.Value)
 	case given.Op == OpExact && c.Op == OpExact:
 		return have == want
 	case (given.Op == OpExact || given.Op == OpPrefix) && c.Op == OpPrefix:

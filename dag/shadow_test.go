@@ -219,15 +219,27 @@ func TestCoversAgreesWithTrying(t *testing.T) {
 	}
 }
 
-// TestUnreachableIsBounded: many expressions on one host cost the budget and
-// no more.
+// TestUnreachableIsBounded: many expressions on one host, and many conditions
+// on one path, cost the budget and no more.
 func TestUnreachableIsBounded(t *testing.T) {
-	var matches []Match
+	var expressions, conditions []Match
 	for i := range 2000 {
-		matches = append(matches,
+		expressions = append(expressions,
 			Match{Path: Path{PathRegex, fmt.Sprintf("/(a|b)*%d(c|d){1,20}.*", i)}},
 			Match{Path: Path{PathPrefix, fmt.Sprintf("/p%d", i)}})
+		m := Match{Path: Path{PathPrefix, "/p"}}
+		for j := range 11 {
+			m.Headers = append(m.Headers, Condition{Name: fmt.Sprint("h", j), Op: OpExact, Value: fmt.Sprint("v", i>>j&1)})
+		}
+		m.Headers = append(m.Headers, Condition{Name: "i", Op: OpRegex, Value: fmt.Sprintf("(a|b)*%d", i)})
+		conditions = append(conditions, m)
 	}
+	testBounded(t, expressions)
+	testBounded(t, conditions)
+}
+
+func testBounded(t *testing.T, matches []Match) {
+	t.Helper()
 	routes := routesOf(matches...)
 	s := shadows{coverage: coverage{shadowBudget}, routes: routes, byPath: map[Path][]int{}, compiled: map[string]*regexp.Regexp{}}
 	for i := range routes {
