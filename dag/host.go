@@ -223,6 +223,8 @@ type candidate struct {
 	implied bool
 	// fallback: an Ingress's default backend, which gives way to its rules.
 	fallback bool
+	// rewrites: the author means the prefix to be replaced.
+	rewrites bool
 	problems []problem.Problem
 	seq      int
 }
@@ -308,6 +310,7 @@ func (b *hostBuild) held(r *Route, e *entry) bool {
 // decide gives every match to one candidate and reports the others.
 func (b *hostBuild) decide() []Route {
 	routes := make([]Route, 0, len(b.matches))
+	wouldRewrite := map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(b.matches)) {
 		offers := b.matches[key]
 		before := b.before[key]
@@ -328,6 +331,9 @@ func (b *hostBuild) decide() []Route {
 		})
 		winner := offers[0]
 		route := winner.route()
+		if winner.rewrites {
+			wouldRewrite[key] = true
+		}
 		if route.Plain == PlainServe && b.policy.verifies(&route.Action) {
 			route.Plain = PlainRedirect // tokens are verified over TLS alone
 		}
@@ -341,7 +347,7 @@ func (b *hostBuild) decide() []Route {
 			b.reportConflict(loser, winner)
 		}
 	}
-	routes = append(routes, twins(routes)...)
+	routes = append(routes, twins(routes, wouldRewrite)...)
 	slices.SortFunc(routes, compareRoutes)
 	return routes
 }

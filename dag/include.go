@@ -182,6 +182,7 @@ func (b *hostBuild) proxyRoute(v visit, i int) {
 	}
 	b.offer(b.settle(candidate{
 		match: match, owner: v.proxy, chain: v.chain, field: field, action: action, problems: a.problems,
-		plain: b.plainHTTP(route.PermitInsecure), plainOnly: v.plainOnly,
+		rewrites: asksForRewrite(route.PathRewritePolicy, match.Path.Value),
+		plain:    b.plainHTTP(route.PermitInsecure), plainOnly: v.plainOnly,
 	}, state))
 }

@@ -3,6 +3,8 @@ package dag
 import (
 	"regexp"
 	"strings"
+
+	contourv1 "github.com/projectcontour/contour/apis/projectcontour/v1"
 )
 
 // rewriteTo replaces a matched prefix so that exactly one slash stands
@@ -27,7 +29,9 @@ func rewriteTo(prefix, replacement string) *PathRewrite {
 // twins are the routes for /foo that go with rewriting routes for /foo/.
 // HTTPProxy promises both forms of a replaced prefix; a route for /foo covers
 // /foo/ by itself. A twin gives way to any route that somebody wrote for /foo.
-func twins(routes []Route) []Route {
+// Routes that would rewrite, by the keys of their matches, have a twin also
+// where they are in error and answer by themselves.
+func twins(routes []Route, wouldRewrite map[string]bool) []Route {
 	written := map[string]bool{}
 	for _, r := range routes {
 		if r.Match.Path.Type != PathRegex {
@@ -38,11 +42,18 @@ func twins(routes []Route) []Route {
 	for _, r := range routes {
 		path := r.Match.Path
 		bare := strings.TrimSuffix(path.Value, "/")
-		if path.Type != PathPrefix || bare == path.Value || bare == "" || written[bare] ||
-			r.Action.Rewrite == nil || r.Action.Rewrite.Prefix == "" {
+		if path.Type != PathPrefix || bare == path.Value || bare == "" || written[bare] {
 			continue
 		}
+		inError := r.Unresolved && r.Action.DirectResponse != nil && wouldRewrite[r.Match.Key()]
 		r.Match.Path = Path{PathSegment, bare}
+		if inError {
+			made = append(made, r)
+			continue
+		}
+		if r.Action.Rewrite == nil || r.Action.Rewrite.Prefix == "" {
+			continue
+		}
 		to := strings.TrimRight(r.Action.Rewrite.Prefix, "/")
 		if to == "" {
 			to = "/"
@@ -51,4 +62,18 @@ func twins(routes []Route) []Route {
 		made = append(made, r)
 	}
 	return made
+}
+
+// asksForRewrite reports whether a policy, which may be nil, means to replace
+// the prefix.
+func asksForRewrite(p *contourv1.PathRewritePolicy, prefix string) bool {
+	if p == nil {
+		return false
+	}
+	for _, r := range p.ReplacePrefix {
+		if r.Prefix == "" || r.Prefix == prefix {
+			return true
+		}
+	}
+	return false
 }
