@@ -160,6 +160,9 @@ func (a *actionReader) keyServer(u *url.URL, validation *contourv1.UpstreamValid
 	if !isIP(c.ExternalName) && !validHost(c.ExternalName) || u.User != nil || !visibleASCII(u.String()) {
 		fail("RemoteJWKSURIInvalid", ".uri", "URI is invalid: it needs a host, and can have no user and nothing but visible ASCII")
 	}
+	if linkLocal(c.ExternalName) {
+		fail("RemoteJWKSURIInvalid", ".uri", "URI is invalid: %s is where the machine's own credentials may be", c.ExternalName)
+	}
 	if u.Scheme == "https" {
 		c.Port, c.Protocol = 443, ProtocolTLS
 		c.TLS = &UpstreamTLS{ServerName: serverName(c.ExternalName), Versions: a.settings.UpstreamTLS}

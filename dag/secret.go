@@ -71,14 +71,14 @@ func readCertificate(s *corev1.Secret) (*Certificate, *x509.Certificate, error) 
 	if s.Type != "" && s.Type != corev1.SecretTypeTLS && s.Type != corev1.SecretTypeOpaque {
 		return nil, nil, secretError(fmt.Sprintf("Secret type is not %q", corev1.SecretTypeTLS))
 	}
-	c := &Certificate{Chain: secretData(s, corev1.TLSCertKey), Key: secretData(s, corev1.TLSPrivateKeyKey)}
+	chain, key := secretData(s, corev1.TLSCertKey), secretData(s, corev1.TLSPrivateKeyKey)
 	switch {
-	case len(c.Chain) == 0:
+	case len(chain) == 0:
 		return nil, nil, errors.New("missing TLS certificate")
-	case len(c.Key) == 0:
+	case len(key) == 0:
 		return nil, nil, errors.New("missing TLS private key")
 	}
-	pair, err := tls.X509KeyPair(c.Chain, c.Key)
+	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		// The error may quote what it could not read; only what it is about is told.
 		return nil, nil, errors.New("invalid TLS certificate or private key, or they do not belong together")
@@ -86,7 +86,30 @@ func readCertificate(s *corev1.Secret) (*Certificate, *x509.Certificate, error) 
 	if why := weakKey(pair.Leaf); why != "" {
 		return nil, nil, errors.New(why)
 	}
+	c, err := encode(pair)
+	if err != nil {
+		return nil, nil, err
+	}
 	return c, pair.Leaf, nil
+}
+
+// encode writes a certificate anew. What an author wrote may hold more than Go
+// looks at, and that Envoy refuses: a broken certificate further up the chain,
+// or a public key in the private one that is not its own.
+func encode(pair tls.Certificate) (*Certificate, error) {
+	c := &Certificate{}
+	for _, der := range pair.Certificate {
+		if _, err := x509.ParseCertificate(der); err != nil {
+			return nil, errors.New("invalid certificate in the chain of the TLS certificate")
+		}
+		c.Chain = append(c.Chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		return nil, errors.New("invalid TLS private key")
+	}
+	c.Key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return c, nil
 }
 
 // readCA is the bundle of certificates under ca.crt.

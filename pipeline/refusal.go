@@ -90,7 +90,12 @@ func (p *Pipeline) reportRefusals(r *Report) {
 	for _, refused := range p.refused {
 		what := fmt.Sprintf("Envoy %q refuses %s %s: %s", refused.Node, typeName(refused.TypeURL), refused.Name, refused.Message)
 		if !slices.ContainsFunc(refused.Units, isHost) {
-			r.Problems = append(r.Problems, problem.Problem{Severity: problem.Error, Type: "EnvoyError", Reason: "RejectedByEnvoy", Message: what})
+			found := []problem.Problem{{Severity: problem.Error, Type: "EnvoyError", Reason: "RejectedByEnvoy", Message: what}}
+			if refused.TypeURL == xds.SecretType {
+				namespace, name, _ := strings.Cut(refused.Name, "/")
+				found[0].Object = problem.Object{Kind: manifest.Secret, Namespace: namespace, Name: name}
+			}
+			r.Problems = append(r.Problems, p.located(found)...)
 		}
 		stays := "nothing is served in its place, for there is no last good configuration"
 		state := dag.Rejected

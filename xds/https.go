@@ -42,6 +42,7 @@ type Chain struct {
 	// the chain for everybody else, with this certificate.
 	filters  *listenerv3.FilterChain
 	fallback dag.SecretRef
+	versions dag.TLSVersions
 	// clusters are those of a TCP proxy.
 	clusters []upstream
 }
@@ -85,7 +86,7 @@ func TranslateChain(vh *dag.VirtualHost, opts ListenerOptions) (*Chain, []proble
 		}
 		if !vh.TLS.Passthrough {
 			c.filters.TransportSocket = downstreamTLS(vh.TLS, alpn)
-			c.fallback = vh.TLS.Fallback
+			c.fallback, c.versions = vh.TLS.Fallback, vh.TLS.Versions
 		}
 		if err := validateMessage(c.filters); err != nil {
 			why = err.Error()
@@ -303,15 +304,22 @@ func httpsListener(opts ListenerOptions, chains []*Chain) (*listenerv3.Listener,
 		return nil, err
 	}
 	var fallback dag.SecretRef
+	versions := opts.TLS
 	for _, c := range chains {
 		l.FilterChains = append(l.FilterChains, c.filters)
 		if !c.fallback.IsZero() {
 			fallback = c.fallback
+			// Which host it will be is not known in the handshake: none is served
+			// with an older version than it takes.
+			versions.Minimum = max(versions.Minimum, c.versions.Minimum)
 		}
+	}
+	if versions.Maximum < versions.Minimum {
+		versions.Maximum = ""
 	}
 	slices.SortFunc(l.FilterChains, func(a, b *listenerv3.FilterChain) int { return cmp.Compare(a.Name, b.Name) })
 	if !fallback.IsZero() {
-		l.FilterChains = append(l.FilterChains, fallbackChain(fallback, opts))
+		l.FilterChains = append(l.FilterChains, fallbackChain(fallback, versions, opts))
 	}
 	if err := validateMessage(l); err != nil {
 		return nil, fmt.Errorf("listener %s: %w", HTTPSListener, err)
@@ -321,7 +329,7 @@ func httpsListener(opts ListenerOptions, chains []*Chain) (*listenerv3.Listener,
 
 // fallbackChain serves clients that name no server with a chain of its own.
 // The request's Host leads it to one of the hosts that asked for that.
-func fallbackChain(certificate dag.SecretRef, opts ListenerOptions) *listenerv3.FilterChain {
+func fallbackChain(certificate dag.SecretRef, versions dag.TLSVersions, opts ListenerOptions) *listenerv3.FilterChain {
 	manager := connectionManager(HTTPSListener, opts)
 	manager.EarlyHeaderMutationExtensions = scopeHeaders(fallbackListener, "%REQ(:AUTHORITY)%")
 	manager.RouteSpecifier = scopedRoutes(HTTPListener)
@@ -331,6 +339,6 @@ func fallbackChain(certificate dag.SecretRef, opts ListenerOptions) *listenerv3.
 		Name:             fallbackListener,
 		FilterChainMatch: &listenerv3.FilterChainMatch{TransportProtocol: "tls"},
 		Filters:          []*listenerv3.Filter{managerFilter(manager)},
-		TransportSocket:  downstreamTLS(&dag.TLS{Certificate: certificate, Versions: opts.TLS}, opts.alpn()),
+		TransportSocket:  downstreamTLS(&dag.TLS{Certificate: certificate, Versions: versions}, opts.alpn()),
 	}
 }
