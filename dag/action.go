@@ -119,8 +119,8 @@ func readRedirect(p *contourv1.HTTPRequestRedirectPolicy) (Redirect, error) {
 	switch {
 	case p.Path != nil && p.Prefix != nil:
 		return to, errors.New("cannot specify both redirect path and redirect prefix")
-	case p.Path != nil && !strings.HasPrefix(to.Path, "/"), p.Prefix != nil && !strings.HasPrefix(to.Prefix, "/"):
-		return to, errors.New("path and prefix must start with /")
+	case p.Path != nil && !visiblePath(to.Path), p.Prefix != nil && !visiblePath(to.Prefix):
+		return to, errors.New("path and prefix must start with / and be visible ASCII")
 	case p.Scheme != nil && to.Scheme != "http" && to.Scheme != "https":
 		return to, fmt.Errorf("invalid scheme %q, must be http or https", to.Scheme)
 	case p.Hostname != nil && (!validHost(to.Hostname) || strings.HasPrefix(to.Hostname, "*")):
@@ -221,8 +221,8 @@ func (a *actionReader) rewrite(p *contourv1.PathRewritePolicy, path Path) (*Path
 		} else if twice {
 			return fail("DuplicateReplacement", "duplicate replacement prefix '%s'", r.Prefix)
 		}
-		if !strings.HasPrefix(r.Replacement, "/") || strings.ContainsAny(r.Replacement, "?#") {
-			return fail("ReplacementNotValid", "replacement %s %q must start with / and must not contain ? or #",
+		if !visiblePath(r.Replacement) || strings.ContainsAny(r.Replacement, "?#") {
+			return fail("ReplacementNotValid", "replacement %s %q must start with / and be visible ASCII without ? or #",
 				strconv.Itoa(i), r.Replacement)
 		}
 		to[r.Prefix] = r.Replacement
@@ -261,8 +261,11 @@ func readHealthCheck(p *contourv1.HTTPHealthCheckPolicy) (*HealthCheck, error) {
 			return nil, errors.New("unhealthyThresholdCount and healthyThresholdCount must not be negative")
 		}
 	}
-	if !strings.HasPrefix(p.Path, "/") {
-		return nil, fmt.Errorf("path %q must start with /", p.Path)
+	if !visiblePath(p.Path) {
+		return nil, fmt.Errorf("path %q must start with / and be visible ASCII", p.Path)
+	}
+	if !visibleASCII(p.Host) {
+		return nil, fmt.Errorf("host %q must be visible ASCII", p.Host)
 	}
 	check := &HealthCheck{
 		Path:               p.Path,

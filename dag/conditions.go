@@ -343,3 +343,18 @@ func validHeaderName(name string) bool {
 	}
 	return true
 }
+
+// visibleASCII reports whether s has neither spaces nor control characters nor
+// anything beyond ASCII.
+func visibleASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// visiblePath reports whether s can be a path, or the beginning of one, with
+// its query.
+func visiblePath(s string) bool { return strings.HasPrefix(s, "/") && visibleASCII(s) }

@@ -193,17 +193,6 @@ func (a *actionReader) keyServer(u *url.URL, validation *contourv1.UpstreamValid
 	}
 }
 
-// visibleASCII reports whether s has neither spaces nor control characters nor
-// anything beyond ASCII.
-func visibleASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
-
 // readDuration is at least a millisecond, and at most a year.
 func readDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
