@@ -152,11 +152,20 @@ func (r *reader) configuration(f *file) config.Config {
 	return c
 }
 
+// httpVersions are in Isoline's case; Contour takes any.
+func httpVersions(list []string) []string {
+	var out []string
+	for _, version := range list {
+		out = append(out, strings.ToUpper(version))
+	}
+	return out
+}
+
 func (r *reader) listeners(f *file) config.Listeners {
 	l := config.Listeners{
 		TrustedHops:          f.Network.NumTrustedHops,
 		StripTrailingHostDot: f.Network.StripTrailingHostDot,
-		HTTPVersions:         f.DefaultHTTPVersions,
+		HTTPVersions:         httpVersions(f.DefaultHTTPVersions),
 		ServerHeader:         or(f.ServerHeaderTransformation, "overwrite"),
 		Compression:          f.Compression.Algorithm,
 		ConnectionBalancer:   f.Listener.ConnectionBalancer,

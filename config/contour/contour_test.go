@@ -35,7 +35,7 @@ json-fields: ["@timestamp", "id=%REQ(X-ID)%"]
 
 compression: {algorithm: brotli}
 
-default-http-versions: [HTTP/1.1]
+default-http-versions: [HTTP/1.1, http/2]
 
 disableMergeSlashes: true
 
@@ -109,7 +109,7 @@ func TestEveryKeyIsTaken(t *testing.T) {
 	no := false
 	want := config.Config{
 		Listeners: config.Listeners{
-			TrustedHops: 2, StripTrailingHostDot: true, HTTPVersions: []string{"HTTP/1.1"}, MergeSlashes: &no,
+			TrustedHops: 2, StripTrailingHostDot: true, HTTPVersions: []string{"HTTP/1.1", "HTTP/2"}, MergeSlashes: &no,
 			ServerHeader: "append_if_absent", Compression: "brotli", ConnectionBalancer: "exact",
 			TLS: config.TLS{Minimum: "1.3", Maximum: "1.3", Ciphers: []string{
 				"[ECDHE-ECDSA-AES128-GCM-SHA256|ECDHE-ECDSA-CHACHA20-POLY1305]", "ECDHE-RSA-AES256-GCM-SHA384"}},
