@@ -25,6 +25,7 @@ const (
 
 	ReasonNotAnObject        = "NotAnObject"        // no JSON or YAML mapping, or no kind
 	ReasonUnsupportedVersion = "UnsupportedVersion" // a kind of ours in a version that is not read
+	ReasonUnknownKind        = "UnknownKind"        // a kind that is not there, where one of ours is meant
 	ReasonUnknownField       = "UnknownField"
 	ReasonDuplicateField     = "DuplicateField"
 	ReasonInvalidField       = "InvalidField" // a value of the wrong type
@@ -103,6 +104,9 @@ func Decode(raw []byte, team string, origin problem.Origin, defaultNamespace str
 			msg = "the object has no apiVersion"
 		}
 		return nil, d.fail(ReasonUnsupportedVersion, "apiVersion", msg, remedy)
+	case wrongKind:
+		msg := fmt.Sprintf("there is no kind %q in %s", clip(id.Key.Kind), clip(id.APIVersion))
+		return nil, d.fail(ReasonUnknownKind, "kind", msg, remedy)
 	}
 	if defaultNamespace == "" {
 		defaultNamespace = DefaultNamespace

@@ -102,6 +102,8 @@ func TestWhatIsWrongIsSaidWithItsField(t *testing.T) {
 		"old slice":        {"{apiVersion: discovery.k8s.io/v1beta1, kind: EndpointSlice, metadata: {name: a}}", []want{{problem.Error, ReasonUnsupportedVersion, "apiVersion", "discovery.k8s.io/v1"}}},
 		"IngressRoute":     {"{apiVersion: contour.heptio.com/v1beta1, kind: IngressRoute, metadata: {name: a}}", []want{{problem.Error, ReasonUnsupportedVersion, "apiVersion", "HTTPProxy"}}},
 		"no version":       {"{kind: HTTPProxy, metadata: {name: a}}", []want{{problem.Error, ReasonUnsupportedVersion, "apiVersion", "projectcontour.io/v1"}}},
+		"misspelt kind":    {"{apiVersion: projectcontour.io/v1, kind: HTTProxy, metadata: {name: a}}", []want{{problem.Error, ReasonUnknownKind, "kind", "HTTPProxy"}}},
+		"kind in its case": {"{apiVersion: v1, kind: service, metadata: {name: a}}", []want{{problem.Error, ReasonUnknownKind, "kind", "write kind: Service"}}},
 		"no kind":          {"{apiVersion: v1, metadata: {name: a}}", []want{{problem.Error, ReasonNotAnObject, "kind", ""}}},
 		"a list":           {"[1]", []want{{problem.Error, ReasonNotAnObject, "", ""}}},
 		"nothing":          {"", []want{{problem.Error, ReasonNotAnObject, "kind", ""}}},

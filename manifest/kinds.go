@@ -17,6 +17,7 @@ const (
 	otherKind    support = iota // not Isoline's business
 	readKind                    // decoded
 	wrongVersion                // one of Isoline's kinds, written for a version that it does not read
+	wrongKind                   // no kind at all, in a group where one of Isoline's is meant
 )
 
 // spec is how one kind is read.
@@ -50,8 +51,8 @@ func specOf(kind string) (spec, bool) {
 	}
 }
 
-// supportOf sorts an apiVersion and kind. Where it is wrongVersion, the text
-// says what to write instead.
+// supportOf sorts an apiVersion and kind. Where it is wrongVersion or
+// wrongKind, the text says what to write instead.
 func supportOf(apiVersion, kind string) (support, string) {
 	if kind == "IngressRoute" && group(apiVersion) == "contour.heptio.com" {
 		return wrongVersion, "write it as HTTPProxy of projectcontour.io/v1, which took the place of IngressRoute"
@@ -59,7 +60,7 @@ func supportOf(apiVersion, kind string) (support, string) {
 	s, known := specOf(kind)
 	switch {
 	case !known:
-		return otherKind, ""
+		return misspelt(group(apiVersion), kind)
 	case apiVersion == s.apiVersion:
 		return readKind, ""
 	case !ownGroup(group(apiVersion)):
@@ -67,6 +68,21 @@ func supportOf(apiVersion, kind string) (support, string) {
 	default:
 		return wrongVersion, "use apiVersion: " + s.apiVersion
 	}
+}
+
+// misspelt tells a kind that is written wrong from one that is not Isoline's.
+func misspelt(group, kind string) (support, string) {
+	if ownGroup(group) {
+		for _, k := range []string{HTTPProxy, TLSCertificateDelegation, ExtensionService, Ingress, IngressClass, Service, Secret, EndpointSlice} {
+			if strings.EqualFold(k, kind) {
+				return wrongKind, "write kind: " + k
+			}
+		}
+	}
+	if group != "projectcontour.io" || strings.HasPrefix(kind, "Contour") {
+		return otherKind, "" // such as ContourConfiguration
+	}
+	return wrongKind, "routing has HTTPProxy, TLSCertificateDelegation and ExtensionService there"
 }
 
 // ownGroup reports whether a kind of that name in the group can only be meant
