@@ -18,7 +18,7 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [-c FILE] [--manifests DIR]",
 		Short: "Say what is wrong, with file and line, without serving anything",
-		Args:  cobra.NoArgs,
+		Args:  onlyFlags,
 		Example: `  isoline check -c isoline.yaml
   isoline check --manifests routes/ -o json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -68,9 +68,17 @@ func printReport(w io.Writer, r pipeline.Report) error {
 	}
 	printInclusions(t, r.Objects)
 	errors := problem.Errors(r.Problems)
-	fmt.Fprintf(t, "%d objects, %d hosts, %d errors, %d warnings\n",
-		len(r.Objects), len(r.Hosts), errors, len(r.Problems)-errors)
+	fmt.Fprintf(t, "%s, %s, %s, %s\n", count(len(r.Objects), "object"), count(len(r.Hosts), "host"),
+		count(errors, "error"), count(len(r.Problems)-errors, "warning"))
 	return t.Flush()
+}
+
+// count is "1 host" or "2 hosts".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // printInclusions shows which roots reach the HTTPProxies that are included.

@@ -40,6 +40,14 @@ func (in *inputs) flags(cmd *cobra.Command) {
 	f.BoolVarP(&in.verbose, "verbose", "v", false, "log details to stderr")
 }
 
+// onlyFlags refuses arguments: a directory has a flag of its own.
+func onlyFlags(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s takes flags only, and %q is none: give a directory of manifests with --manifests DIR", cmd.Name(), args[0])
+}
+
 // options turns the flags into what the pipeline takes.
 func (in *inputs) options() (pipeline.Options, error) {
 	o := pipeline.Options{Manifests: in.manifests, Log: in.logger()}

@@ -58,7 +58,8 @@ func newRoot() *cobra.Command {
 		Long: `Isoline pulls HTTPProxy and Ingress manifests from each team's git repository,
 proves that no team can take or break another's routes, and programs Envoy.
 
-Exit codes: 0 fine, 1 problems found, 2 could not run.`,
+Exit codes: 0 fine, perhaps with warnings; 1 errors found, or no route; 2 could
+not run.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

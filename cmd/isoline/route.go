@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,7 +23,7 @@ func newRoute() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "route [-c FILE] [--manifests DIR] URL",
 		Short: "Say which route takes a request, and which objects put it there",
-		Args:  cobra.ExactArgs(1),
+		Args:  oneURL,
 		Example: `  isoline route -c isoline.yaml http://www.example.com/blog
   isoline route --manifests routes/ -X POST -H 'x-beta: yes' http://www.example.com/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -54,6 +56,18 @@ func newRoute() *cobra.Command {
 	cmd.Flags().StringVarP(&method, "request", "X", http.MethodGet, "request `METHOD`")
 	cmd.Flags().StringArrayVarP(&headers, "header", "H", nil, "request header `'NAME: VALUE'`; may be given again")
 	return cmd
+}
+
+// oneURL lets a command be given a URL and nothing else.
+func oneURL(_ *cobra.Command, args []string) error {
+	switch len(args) {
+	case 0:
+		return errors.New("no URL: give the request's, such as http://www.example.com/blog")
+	case 1:
+		return nil
+	default:
+		return fmt.Errorf("one URL at a time: %q is more", args[1])
+	}
 }
 
 // parseRequest reads what curl would be given.
@@ -98,6 +112,9 @@ func printRoute(w io.Writer, f pipeline.RouteReport) error {
 	case !f.Matched && f.Status == 0:
 		_, err := fmt.Fprintln(w, "no host: the TLS handshake fails, as no certificate is served for that name")
 		return err
+	case !f.Matched && (f.Status == http.StatusTemporaryRedirect || f.Status == http.StatusBadRequest):
+		_, err := fmt.Fprintf(w, "the answer is %d, before a route is looked for: the listeners' settings about paths and header names ask for it\n", f.Status)
+		return err
 	case !f.Matched:
 		_, err := fmt.Fprintf(w, "no route: the answer is %d\n", f.Status)
 		return err
@@ -106,8 +123,13 @@ func printRoute(w io.Writer, f pipeline.RouteReport) error {
 	if f.Status != 0 {
 		fmt.Fprintf(w, "answer   %d, without an upstream\n", f.Status)
 	}
+	weighted := slices.ContainsFunc(f.Services, func(s pipeline.ServiceReport) bool { return s.Weight > 0 })
 	for _, s := range f.Services {
-		fmt.Fprintf(w, "service  %s/%s:%d  weight %d\n", s.Namespace, s.Name, s.Port, s.Weight)
+		fmt.Fprintf(w, "service  %s/%s:%d", s.Namespace, s.Name, s.Port)
+		if weighted { // otherwise they share evenly
+			fmt.Fprintf(w, "  weight %d", s.Weight)
+		}
+		fmt.Fprintln(w)
 	}
 	for i, c := range f.Chain {
 		name := "via"

@@ -24,7 +24,7 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [-c FILE] [--manifests DIR]",
 		Short: "Pull, compile and serve Envoys",
-		Args:  cobra.NoArgs,
+		Args:  onlyFlags,
 		Example: `  isoline run -c isoline.yaml
   isoline run --manifests routes/ --http-port 8080`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -12,7 +12,7 @@ func newXDS() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "xds [-c FILE] [--manifests DIR]",
 		Short: "Print the Envoy resources that the routes compile to",
-		Args:  cobra.NoArgs,
+		Args:  onlyFlags,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts, err := in.options()
 			if err != nil {
