@@ -1,7 +1,10 @@
 package dag
 
 import (
+	"errors"
+	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,7 +82,7 @@ func (c conditions) route(block []contourv1.MatchCondition) (Match, *conditionEr
 		}
 		m.Path = Path{PathRegex, joinRegex(c.prefix, path.Value)}
 		if !compiles(m.Path.Value) {
-			return Match{}, &conditionError{pathNotValid, regexNotValid}
+			return Match{}, invalidRegex(pathNotValid, m.Path.Value)
 		}
 	case PathExact, PathPrefix:
 		m.Path = Path{path.Type, joinPaths(c.prefix, path.Value)}
@@ -139,6 +142,21 @@ func compiles(expression string) bool {
 	_, alone := regexp.Compile(expression)
 	_, inside := regexp.Compile("(?:" + expression + ")")
 	return alone == nil && inside == nil
+}
+
+// invalidRegex says in Contour's words that an expression does not compile, and
+// then why.
+func invalidRegex(reason, expression string) *conditionError {
+	return &conditionError{reason, regexNotValid + ": " + regexFault(expression)}
+}
+
+// regexFault is why an expression does not compile.
+func regexFault(expression string) string {
+	var e *syntax.Error
+	if _, err := regexp.Compile(expression); errors.As(err, &e) {
+		return fmt.Sprintf("%s in %q (RE2 syntax)", e.Code, e.Expr)
+	}
+	return `a \Q is left open`
 }
 
 // leavesFolder reports whether an expression behind a prefix that ends in a
@@ -208,7 +226,7 @@ func readPath(block []contourv1.MatchCondition) (Path, *conditionError) {
 		// Alone, before anything is put round it: an unbalanced parenthesis
 		// must not get out of its include.
 		if !compiles(found[0].Value) {
-			return Path{}, &conditionError{pathNotValid, regexNotValid}
+			return Path{}, invalidRegex(pathNotValid, found[0].Value)
 		}
 	}
 	return found[0], nil
@@ -244,7 +262,7 @@ func only(operators []operator, reason, none string) (Condition, *conditionError
 	}
 	if found.Op == OpRegex {
 		if !compiles(found.Value) {
-			return Condition{}, &conditionError{reason, regexNotValid}
+			return Condition{}, invalidRegex(reason, found.Value)
 		}
 		found.IgnoreCase = false
 	}

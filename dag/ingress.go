@@ -85,7 +85,7 @@ func readIngressPath(p networkingv1.HTTPIngressPath) (Path, string) {
 	}
 	if kind == networkingv1.PathTypeImplementationSpecific && strings.ContainsAny(value, "^+*[]%") {
 		if !compiles(value) {
-			return Path{}, "is not a valid regular expression"
+			return Path{}, "is not a valid regular expression: " + regexFault(value)
 		}
 		if !strings.HasPrefix(strings.TrimPrefix(value, "^"), "/") {
 			return Path{}, "must start with /"
