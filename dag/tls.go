@@ -94,6 +94,14 @@ func (t *tlsReader) fail(reason, field, format string, args ...any) bool {
 	return false
 }
 
+// failWith is fail with what to do next.
+func (t *tlsReader) failWith(remedy, reason, field, format string, args ...any) bool {
+	p := errorIn(t.root, contourv1.ConditionTypeTLSError, reason, tlsField+field, format, args...)
+	p.Remedy = remedy
+	t.report(p)
+	return false
+}
+
 // consistent checks what can be seen without looking at Secrets.
 func (t *tlsReader) consistent() bool {
 	s, v := t.spec, t.root.proxy.Spec.VirtualHost
@@ -131,7 +139,7 @@ func (t *tlsReader) served(ref SecretRef) bool {
 	secret, err := t.reader.certificate(ref, t.root.key().Namespace)
 	switch {
 	case errors.Is(err, errNotDelegated):
-		return t.fail("DelegationNotPermitted", ".secretName",
+		return t.failWith("add a TLSCertificateDelegation for it in namespace "+ref.Namespace, "DelegationNotPermitted", ".secretName",
 			"Spec.VirtualHost.TLS Secret %q certificate delegation not permitted", t.spec.SecretName)
 	case err != nil:
 		return t.fail("SecretNotValid", ".secretName", "Spec.VirtualHost.TLS Secret %q is invalid: %s", t.spec.SecretName, err)
@@ -235,7 +243,7 @@ func (t *tlsReader) fallback(ok bool) (SecretRef, bool) {
 	const at = ".enableFallbackCertificate"
 	ref := t.settings.FallbackCertificate
 	if ref.IsZero() {
-		return ref, t.fail("FallbackNotPresent", at,
+		return ref, t.failWith("the platform sets routing.fallbackCertificate, or tls.fallback-certificate in Contour's file", "FallbackNotPresent", at,
 			"Spec.Virtualhost.TLS enabled fallback but the fallback Certificate Secret is not configured in Contour configuration file")
 	}
 	_, err := t.reader.certificate(ref, t.root.key().Namespace)
