@@ -25,7 +25,7 @@ type caseSecret struct {
 
 // makeCertificates makes what is declared, line by line:
 //
-//	NAMESPACE/NAME authority             ca.crt of a new authority
+//	NAMESPACE/NAME authority             ca.crt of a new authority, a root without by=
 //	NAMESPACE/NAME HOST...               tls.crt and tls.key of a server
 //	NAMESPACE/NAME client COMMON-NAME    tls.crt and tls.key of a client
 //	NAMESPACE/NAME crl NAMESPACE/NAME... crl.pem that revokes certificates
@@ -67,7 +67,14 @@ func (w *caseWorld) makeCertificate(words []string) (*caseSecret, error) {
 	})
 	var err error
 	if words[0] == "authority" {
-		if s.authority, err = lab.NewAuthority(name); err != nil {
+		if by == "" {
+			s.authority, err = lab.NewAuthority(name)
+		} else if root, wrong := w.signer(by); wrong == nil {
+			s.authority, err = root.Authority(name)
+		} else {
+			err = wrong
+		}
+		if err != nil {
 			return nil, err
 		}
 		w.authorities = append(w.authorities, s.authority)

@@ -24,17 +24,29 @@ type Authority struct {
 	PEM  []byte
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+	// above are its own certificate and those above it but for the root's: what
+	// is shown along with what it signs.
+	above [][]byte
 }
 
-// NewAuthority makes one with a new key. Its certificates are valid for a day.
-func NewAuthority(name string) (*Authority, error) {
+// NewAuthority makes a root with a new key. What it signs is valid for 90 days.
+func NewAuthority(name string) (*Authority, error) { return newAuthority(name, nil) }
+
+// Authority makes one whose certificate a signs.
+func (a *Authority) Authority(name string) (*Authority, error) { return newAuthority(name, a) }
+
+func newAuthority(name string, by *Authority) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
 	t := template(name)
 	t.IsCA, t.BasicConstraintsValid, t.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
-	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
+	parent, signer := t, key
+	if by != nil {
+		parent, signer = by.cert, by.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, parent, key.Public(), signer)
 	if err != nil {
 		return nil, fmt.Errorf("make authority %s: %w", name, err)
 	}
@@ -42,7 +54,11 @@ func NewAuthority(name string) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Authority{PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), cert: cert, key: key}, nil
+	a := &Authority{PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), cert: cert, key: key}
+	if by != nil {
+		a.above = append([][]byte{der}, by.above...)
+	}
+	return a, nil
 }
 
 // Pair is a certificate with its key.
@@ -153,8 +169,13 @@ func (a *Authority) sign(t *x509.Certificate, onRSA bool) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Pair{TLS: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, Leaf: leaf,
-		CertPEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+	chain := append([][]byte{der}, a.above...)
+	var certPEM []byte
+	for _, der := range chain {
+		certPEM = append(certPEM, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	return &Pair{TLS: tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, Leaf: leaf,
+		CertPEM: certPEM,
 		KeyPEM:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})}, nil
 }
 
