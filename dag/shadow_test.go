@@ -25,9 +25,11 @@ func unreachableOf(routes []Route) []string {
 
 func routesOf(matches ...Match) []Route {
 	var routes []Route
+	seen := map[string]bool{}
 	for _, m := range matches {
 		m.Headers, m.Query = normal(m.Headers), normal(m.Query)
-		if !slices.ContainsFunc(routes, func(r Route) bool { return r.Match.Key() == m.Key() }) {
+		if key := m.Key(); !seen[key] {
+			seen[key] = true
 			routes = append(routes, Route{Match: m, Action: Action{DirectResponse: &DirectResponse{StatusCode: 200}}})
 		}
 	}
